@@ -1,0 +1,1 @@
+"""Measurements of change in inputs and performance, and the report of one check."""

@@ -1,0 +1,1 @@
+"""Metrics, time-ordered splits, paired comparison and the gate."""

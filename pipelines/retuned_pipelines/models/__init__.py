@@ -1,0 +1,1 @@
+"""Model families: search space, default, build; fitting, prediction, safe artifacts."""

@@ -1,0 +1,1 @@
+"""Search spaces and an ask/tell study over recipes."""

@@ -1,0 +1,145 @@
+"""A ModelSpec: one model under care and the policies that the care follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from retuned_pipelines.schema import Task
+
+
+class Method(StrEnum):
+    """How a study chooses what to try next."""
+
+    AUTO = "auto"
+    RANDOM = "random"
+    BAYESIAN = "bayesian"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchPolicy:
+    """When to look for change, and what counts as one.
+
+    Attributes:
+        every_rows: rows between two checks.
+        min_rows: labelled rows before a first champion is fitted.
+        reference_rows: rows of the reference at the most; the newest ones count.
+        input_alpha: false-discovery rate over the features of one check.
+        input_effect: smallest KS distance or Cramér's V that is an alarm.
+        loss_alpha: level of the test on the champion's loss.
+        loss_effect: smallest relative rise of the loss that is an alarm (0.05 is 5 %).
+        refresh_share: refit the champion's recipe when this share of new labelled rows has
+            come since it was fitted (0.1 is ten per cent).
+    """
+
+    every_rows: int = 1000
+    min_rows: int = 500
+    reference_rows: int = 5000
+    input_alpha: float = 0.05
+    input_effect: float = 0.1
+    loss_alpha: float = 0.01
+    loss_effect: float = 0.05
+    refresh_share: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPolicy:
+    """What one study may try, and how much it may cost.
+
+    Attributes:
+        method: how recipes are chosen after the default and the champion's.
+        families: model families that may be tried.
+        trials: trials at the most.
+        random_trials: random trials before Bayesian ones (method auto).
+        batch: recipes asked for at a time; fixed, so that results do not depend on workers.
+        folds: time-ordered validation folds.
+        budget_s: elapsed seconds at the most; a study cut off by it is not reproducible.
+        trial_s: elapsed seconds of one trial at the most.
+        trial_mb: memory that one trial may allocate, in megabytes.
+        max_rows: labelled rows that a study looks at, at the most; the newest count.
+        cooldown_rows: labelled rows between two studies that drift may start.
+        seed: seed of everything random.
+    """
+
+    method: Method = Method.AUTO
+    families: tuple[str, ...] = ("lightgbm", "linear")
+    trials: int = 40
+    random_trials: int = 10
+    batch: int = 4
+    folds: int = 3
+    budget_s: float = 900.0
+    trial_s: float = 120.0
+    trial_mb: int = 2000
+    max_rows: int = 50_000
+    cooldown_rows: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatePolicy:
+    """What a challenger must show.
+
+    Attributes:
+        blocks: blocks of the newest rows on which challenger and champion are compared.
+        min_blocks: fewer blocks than this are a refusal.
+        block_rows: rows of one block at the least.
+        max_rows: rows of all blocks at the most.
+        share: share of the labelled rows that is kept from the study for the gate.
+        min_gain: the lower bound of the gain must be above this share of the loss.
+        margin: not worse than this share of the loss counts as equal (and simpler wins).
+        confidence: one-sided confidence of the bounds.
+    """
+
+    blocks: int = 8
+    min_blocks: int = 4
+    block_rows: int = 25
+    max_rows: int = 4000
+    share: float = 0.2
+    min_gain: float = 0.0
+    margin: float = 0.005
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulePolicy:
+    """When to search without any other reason; at most one of the two is set.
+
+    Attributes:
+        cron: five fields as in crontab, UTC; "" for none.
+        every_s: seconds between two studies; 0 for none.
+    """
+
+    cron: str = ""
+    every_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model under care.
+
+    Attributes:
+        name: ``[a-z][a-z0-9_-]{0,62}``.
+        task: what it predicts.
+        target: the field that holds the label.
+        time: the field that holds a row's time; "" where arrival is the time.
+        id: the field that holds a row's id.
+        metric: scikit-learn scorer name; higher is better.
+    """
+
+    name: str
+    task: Task
+    target: str
+    metric: str
+    time: str = ""
+    id: str = "id"
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
+    search: SearchPolicy = field(default_factory=SearchPolicy)
+    gate: GatePolicy = field(default_factory=GatePolicy)
+    schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
+
+
+DEFAULT_METRIC = {
+    Task.BINARY: "neg_log_loss",
+    Task.MULTICLASS: "neg_log_loss",
+    Task.REGRESSION: "neg_mean_absolute_error",
+}
