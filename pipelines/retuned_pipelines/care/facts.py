@@ -1,0 +1,142 @@
+"""Facts: what the shell tells the care of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from retuned_pipelines.care.orders import Boundary
+from retuned_pipelines.drift.report import DriftReport
+from retuned_pipelines.evaluate.verdict import Verdict
+from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.search.trial import Cost
+from retuned_pipelines.version import Revision, Version
+
+Action = Literal["retune", "pause", "resume"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrived:
+    """The row log grew. Counts are totals, so that a lost or repeated fact does no harm.
+
+    Attributes:
+        now: seconds since the epoch.
+        last_seq: newest sequence number.
+        rows: rows in the log.
+        labelled: rows whose labels are known.
+    """
+
+    now: float
+    last_seq: int
+    rows: int
+    labelled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked:
+    """The model's schedule came due."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """An operator asked for something."""
+
+    now: float
+    action: Action
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A check finished."""
+
+    now: float
+    order: str
+    report: DriftReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Studied:
+    """A study finished.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order.
+        best: the recipe that it would have; None where every trial failed.
+        trials: trials recorded.
+        stopped: why it ended, in plain words.
+        boundary: the newest row that the study has used.
+        cost: all trials together.
+    """
+
+    now: float
+    order: str
+    best: Recipe | None
+    trials: int
+    stopped: str
+    boundary: Boundary
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The gate gave its verdict."""
+
+    now: float
+    order: str
+    verdict: Verdict
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """Recipes were fitted on everything that was known.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order.
+        artifacts: SHA-256 of each member's artifact, in the members' order.
+        labelled: labelled rows that were known to the fit.
+        rows: labelled rows learned from.
+        first_seq: smallest sequence number among those.
+        last_seq: largest sequence number among those.
+        schema_digest: digest of the features' schema.
+        libraries: versions of the libraries that fitted it, by name, sorted.
+        cost: of the fits.
+    """
+
+    now: float
+    order: str
+    artifacts: tuple[str, ...]
+    labelled: int
+    rows: int
+    first_seq: int
+    last_seq: int
+    schema_digest: str
+    libraries: tuple[tuple[str, str], ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The registry has a new champion, or a new revision of it.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order; "" where a champion was found in the registry at the start.
+        version: the champion's version.
+        revision: its newest revision.
+        epoch: counts the changes of the champion pointer.
+    """
+
+    now: float
+    order: str
+    version: Version
+    revision: Revision
+    epoch: int
+
+
+Fact = Arrived | Ticked | Called | Measured | Studied | Judged | Fitted | Published

@@ -1,0 +1,164 @@
+"""Orders: what the care of a model wants done.
+
+Every order can be carried out again from its own values: a daemon that was killed
+repeats what was in flight, and the results are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping  # noqa: TC003 (the journal resolves annotations at run time)
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.version import Revision, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Boundary:
+    """The newest row that something has learned from, in a window's order.
+
+    Attributes:
+        time: microseconds since the epoch.
+        seq: sequence number.
+    """
+
+    time: int
+    seq: int
+
+
+BEGINNING = Boundary(-(2**63), 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """Compare the rows since the last check with what the champion learned from.
+
+    Attributes:
+        id: of the order, and of the drift report.
+        as_of: newest sequence number to look at.
+        since_seq: sequence number of the last check; newer rows are the current ones.
+    """
+
+    kind: Literal["measure"] = "measure"
+    id: str
+    as_of: int
+    since_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Search for a better recipe.
+
+    Attributes:
+        id: of the order, and of the study.
+        as_of: newest sequence number to look at.
+        champion: the recipes to try right after the families' defaults.
+    """
+
+    kind: Literal["study"] = "study"
+    id: str
+    as_of: int
+    champion: tuple[Recipe, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Compare two procedures on rows that nothing has learned from.
+
+    Attributes:
+        id: of the order.
+        as_of: newest sequence number to look at.
+        challenger: what wants the crown.
+        rival: what it is compared with.
+        rival_name: ``champion``, or ``constant`` where nothing serves yet.
+        study: id of the study that found the challenger; "" for a default.
+        boundary: the newest row that the study has used.
+    """
+
+    kind: Literal["judge"] = "judge"
+    id: str
+    as_of: int
+    challenger: Recipe
+    rival: Recipe
+    rival_name: str
+    study: str
+    boundary: Boundary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """Fit a version's members on everything known as of a sequence number.
+
+    Attributes:
+        id: of the order.
+        as_of: newest sequence number to look at.
+        version: the version to fit; a new one, or the champion's.
+    """
+
+    kind: Literal["refit"] = "refit"
+    id: str
+    as_of: int
+    version: Version
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish:
+    """Make a revision the one that answers requests.
+
+    Attributes:
+        id: of the order.
+        version: its version.
+        revision: the revision with its artifacts.
+        expected: name (``n.r``) of the champion that it replaces; "" for none.
+        labelled: labelled rows that were known to the fit.
+    """
+
+    kind: Literal["publish"] = "publish"
+    id: str
+    version: Version
+    revision: Revision
+    expected: str
+    labelled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notify:
+    """Write an event, together with persisting the state, so that it is never repeated.
+
+    Attributes:
+        event: the event's kind.
+        body: what happened.
+        key: set where the registry writes the same event in the transaction of the change
+            that it tells of; the event's id is made of it, so that it counts once.
+    """
+
+    kind: Literal["notify"] = "notify"
+    event: str
+    body: Mapping[str, Any]
+    key: str = ""
+
+
+def announcement(order: Publish) -> Notify:
+    """Tell of a takeover or a refit, in the same words in the registry and the journal."""
+    version, revision = order.version, order.revision
+    body: dict[str, Any] = {
+        "version": version.number,
+        "revision": revision.number,
+        "replaces": order.expected,
+        "rows": revision.rows,
+        "recipes": [member.recipe.to_json() for member in version.members],
+    }
+    if revision.number > 1:
+        return Notify(event="revised", body=body, key=order.id)
+    body |= {
+        "study": version.study,
+        "gain": version.verdict.gain,
+        "lower": version.verdict.lower,
+        "reasons": list(version.verdict.reasons),
+    }
+    return Notify(event="promoted", body=body, key=order.id)
+
+
+Work = Measure | Study | Judge | Refit | Publish
+Order = Work | Notify
