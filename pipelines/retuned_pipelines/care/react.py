@@ -90,8 +90,11 @@ def _arrived(fact: Arrived, _spec: ModelSpec, state: CareState) -> Answer:
 
 
 @_learn.register
-def _ticked(_fact: Ticked, _spec: ModelSpec, state: CareState) -> Answer:
-    if state.reign is None or state.is_paused:
+def _ticked(fact: Ticked, _spec: ModelSpec, state: CareState) -> Answer:
+    if state.reign is None:
+        return state, ()
+    state = replace(state, ticked_at=fact.now)
+    if state.is_paused:
         return state, ()
     new = state.labelled - state.studied_labelled
     if new <= 0:
@@ -224,7 +227,10 @@ def _published(fact: Published, _spec: ModelSpec, state: CareState) -> Answer:
     state = replace(state, reign=reign, versions=max(state.versions, fact.version.number))
     if is_first:
         state = replace(
-            state, checked_rows=state.rows, checked_seq=fact.revision.fitted_as_of
+            state,
+            checked_rows=state.rows,
+            checked_seq=fact.revision.fitted_as_of,
+            ticked_at=fact.now,
         )
     if order is None:
         return state, ()

@@ -81,6 +81,8 @@ class CareState:
         founding_labelled: labelled rows known when the first champion was last attempted.
         refit_cpu_s: CPU seconds of the last refit.
         study_cpu_s: CPU seconds of the last study.
+        ticked_at: when the schedule last came due, or the first champion was published;
+            seconds since the epoch, 0 before that.
         is_paused: an operator wants nothing done.
         last_decision: the newest decision.
     """
@@ -100,6 +102,7 @@ class CareState:
     founding_labelled: int = 0
     refit_cpu_s: float | None = None
     study_cpu_s: float | None = None
+    ticked_at: float = 0.0
     is_paused: bool = False
     last_decision: Decision | None = None
 

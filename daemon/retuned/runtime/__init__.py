@@ -1,0 +1,1 @@
+"""What keeps the daemon going: tasks, lanes, schedule, clock, signals, logs, metrics."""
