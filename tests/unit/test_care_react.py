@@ -1,0 +1,424 @@
+"""The rules of care, as tables of facts and orders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from retuned_pipelines.care import react
+from retuned_pipelines.care.facts import (
+    Arrived,
+    Called,
+    Fact,
+    Fitted,
+    Judged,
+    Measured,
+    Published,
+    Studied,
+    Ticked,
+)
+from retuned_pipelines.care.orders import (
+    Boundary,
+    Judge,
+    Measure,
+    Notify,
+    Order,
+    Publish,
+    Refit,
+    Study,
+    Work,
+)
+from retuned_pipelines.care.state import CareState, Choice
+from retuned_pipelines.drift.report import Aspect, DriftReport, Measurement, Span
+from retuned_pipelines.evaluate.verdict import Ruling, Verdict
+from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.schema import Task
+from retuned_pipelines.search.trial import Cost
+from retuned_pipelines.spec import ModelSpec
+
+SPEC = ModelSpec(
+    name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error"
+)
+COST = Cost(wall_s=2.0, cpu_s=1.5, peak_mb=100.0)
+BETTER = Recipe.of("linear", {"alpha": 0.5}, 200)
+
+
+def arrived(rows: int, labelled: int, now: float = 1.0) -> Arrived:
+    return Arrived(now=now, last_seq=rows + labelled, rows=rows, labelled=labelled)
+
+
+def verdict(ruling: Ruling = Ruling.PROMOTED) -> Verdict:
+    return Verdict(
+        ruling=ruling,
+        metric=SPEC.metric,
+        rival="champion",
+        challenger_score=-1.0,
+        rival_score=-2.0,
+        gain=0.5,
+        lower=0.4,
+        upper=0.6,
+        confidence=0.95,
+        blocks=8,
+        rows=400,
+        first_seq=1,
+        last_seq=900,
+        reasons=("better",),
+    )
+
+
+def report(*, loss: bool = False, inputs: bool = False) -> DriftReport:
+    def alarm(aspect: Aspect, subject: str, *, is_alarm: bool) -> Measurement:
+        return Measurement(
+            aspect=aspect,
+            subject=subject,
+            method="ks",
+            statistic=1.0,
+            p_value=0.001,
+            threshold=0.05,
+            effect=0.2,
+            effect_floor=0.1,
+            reference_rows=1000,
+            current_rows=1000,
+            is_alarm=is_alarm,
+        )
+
+    span = Span(first_seq=1, last_seq=2, rows=2)
+    return DriftReport(
+        as_of=9,
+        reference=span,
+        current=span,
+        measurements=(
+            alarm(Aspect.PERFORMANCE, "loss", is_alarm=loss),
+            alarm(Aspect.INPUT, "temp", is_alarm=inputs),
+        ),
+    )
+
+
+def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTER) -> Fact:
+    """Give what the shell would report for an order that went well."""
+    match order:
+        case Measure():
+            return Measured(now=2.0, order=order.id, report=report())
+        case Study():
+            boundary = Boundary(5, 5)
+            return Studied(
+                now=2.0,
+                order=order.id,
+                best=best,
+                trials=4,
+                stopped="budget",
+                boundary=boundary,
+                cost=COST,
+            )
+        case Judge():
+            ruling = Ruling.PROMOTED if promoted else Ruling.REFUSED
+            return Judged(now=2.0, order=order.id, verdict=verdict(ruling), cost=COST)
+        case Refit():
+            return Fitted(
+                now=2.0,
+                order=order.id,
+                artifacts=("ab",),
+                labelled=1000,
+                rows=1000,
+                first_seq=1,
+                last_seq=1000,
+                schema_digest="cd",
+                libraries=(("lightgbm", "4.7"),),
+                cost=COST,
+            )
+        case Publish():
+            return Published(
+                now=2.0, order=order.id, version=order.version, revision=order.revision, epoch=1
+            )
+
+
+def works(orders: tuple[Order, ...]) -> list[Work]:
+    return [order for order in orders if not isinstance(order, Notify)]
+
+
+def told(orders: tuple[Order, ...]) -> list[str]:
+    return [order.event for order in orders if isinstance(order, Notify)]
+
+
+def reasons(orders: tuple[Order, ...]) -> str:
+    return " ".join(
+        " ".join(order.body["reasons"])
+        for order in orders
+        if isinstance(order, Notify) and order.event == "decided"
+    )
+
+
+def crowned(rows: int = 1000) -> tuple[CareState, Study]:
+    """Bring a model to its first champion; the first study is in flight."""
+    state, orders = react(SPEC, CareState(), arrived(rows, rows))
+    for kind in (Judge, Refit, Publish):
+        (order,) = works(orders)
+        assert isinstance(order, kind)
+        state, orders = react(SPEC, state, result_of(order))
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    return state, study
+
+
+def settled(rows: int = 1000) -> CareState:
+    """Have a champion, and nothing in flight: the first study's find was refused."""
+    state, study = crowned(rows)
+    state, orders = react(SPEC, state, result_of(study))
+    (judge,) = works(orders)
+    state, orders = react(SPEC, state, result_of(judge, promoted=False))
+    assert not works(orders)
+    assert not state.flight
+    return state
+
+
+def test_nothing_happens_before_there_are_enough_labels() -> None:
+    state, orders = react(SPEC, CareState(), arrived(5000, SPEC.watch.min_rows - 1))
+    assert orders == ()
+    assert state.reign is None
+
+
+def test_the_first_champion_is_the_default_against_a_constant() -> None:
+    _, orders = react(SPEC, CareState(), arrived(500, 500))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    assert (judge.challenger.family, judge.rival.family) == ("lightgbm", "constant")
+    assert judge.rival_name == "constant"
+
+
+def test_a_refused_first_champion_is_attempted_again_with_half_as_many_labels_more() -> None:
+    state, orders = react(SPEC, CareState(), arrived(500, 500))
+    state, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
+    assert not works(orders)
+    state, orders = react(SPEC, state, arrived(749, 749))
+    assert not works(orders)
+    _, orders = react(SPEC, state, arrived(750, 750))
+    assert isinstance(works(orders)[0], Judge)
+
+
+def test_the_first_champion_is_announced_and_studied_at_once() -> None:
+    state, study = crowned()
+    assert state.reign is not None
+    assert state.reign.revision.name == "1.1"
+    assert study.champion == (state.reign.version.members[0].recipe,)
+    assert state.last_decision is not None
+    assert state.last_decision.choice is Choice.RETUNE
+
+
+def test_a_study_s_find_meets_the_champion_at_the_gate() -> None:
+    state, study = crowned()
+    _, orders = react(SPEC, state, result_of(study))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    assert (judge.challenger, judge.rival_name) == (BETTER, "champion")
+    assert judge.boundary == Boundary(5, 5)
+
+
+def test_a_promoted_challenger_becomes_the_next_version() -> None:
+    state, study = crowned()
+    fact: Fact = result_of(study)
+    for _ in range(4):
+        state, orders = react(SPEC, state, fact)
+        done = works(orders)
+        fact = result_of(done[0]) if done else fact
+    assert state.reign is not None
+    assert state.reign.version.members[0].recipe == BETTER
+    assert (state.reign.revision.name, state.reign.version.parent) == ("2.1", 1)
+    assert "promoted" in told(orders)
+
+
+def test_a_refused_challenger_changes_nothing_but_leaves_its_evidence() -> None:
+    state, study = crowned()
+    state, orders = react(SPEC, state, result_of(study))
+    after, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
+    assert after.reign == state.reign
+    assert told(orders) == ["verdict"]
+
+
+def test_the_champion_s_own_recipe_is_no_challenger() -> None:
+    state, study = crowned()
+    _, orders = react(SPEC, state, result_of(study, best=study.champion[0]))
+    assert not works(orders)
+    assert "nothing better" in reasons(orders)
+
+
+def test_a_study_without_a_good_trial_challenges_nobody() -> None:
+    state, study = crowned()
+    state, orders = react(SPEC, state, result_of(study, best=None))
+    assert not works(orders)
+    assert not state.is_searching
+
+
+def test_new_labels_refit_the_champion_as_a_revision_without_a_gate() -> None:
+    state = settled()
+    state, orders = react(SPEC, state, arrived(1099, 1099))
+    assert not works(orders)
+    state, orders = react(SPEC, state, arrived(1100, 1100))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    state, orders = react(SPEC, state, result_of(refit))
+    state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    assert state.reign is not None
+    assert state.reign.revision.name == "1.2"
+    assert told(orders) == ["revised"]
+
+
+def test_a_check_is_made_every_so_many_rows_and_only_one_at_a_time() -> None:
+    state = settled()
+    state, orders = react(SPEC, state, arrived(2000, 1000))
+    (measure,) = works(orders)
+    assert isinstance(measure, Measure)
+    assert measure.since_seq == 2000
+    state, orders = react(SPEC, state, arrived(3000, 1000))
+    assert not works(orders)
+    state, orders = react(SPEC, state, result_of(measure))
+    assert isinstance(works(orders)[0], Measure)
+
+
+def measured(state: CareState, found: DriftReport) -> tuple[CareState, tuple[Order, ...]]:
+    state, orders = react(SPEC, state, arrived(state.rows + 1000, state.labelled))
+    (measure,) = works(orders)
+    return react(SPEC, state, Measured(now=3.0, order=measure.id, report=found))
+
+
+def test_input_drift_alone_never_begins_a_search() -> None:
+    state, orders = measured(settled(), report(inputs=True))
+    assert not works(orders)
+    assert "temp" in reasons(orders)
+    assert state.last_decision is not None
+    assert state.last_decision.choice is Choice.NOTHING
+
+
+def test_a_risen_loss_begins_a_search() -> None:
+    state = replace(settled(), labelled=3000, studied_labelled=1000)
+    assert state.reign is not None
+    state = replace(state, reign=replace(state.reign, labelled=3000))
+    _, orders = measured(state, report(loss=True))
+    assert isinstance(works(orders)[-1], Study)
+    assert "rose by 20.0%" in reasons(orders)
+
+
+def test_a_risen_loss_right_after_a_study_waits_for_the_cooldown() -> None:
+    _, orders = measured(settled(), report(loss=True))
+    assert not works(orders)
+    assert "cooldown" in reasons(orders)
+
+
+def test_much_more_to_learn_from_begins_a_search() -> None:
+    state, orders = react(SPEC, settled(), arrived(4000, 4000))
+    assert [type(work) for work in works(orders)] == [Refit, Measure, Study]
+
+
+def test_the_schedule_begins_a_search_only_if_labels_came() -> None:
+    state, orders = react(SPEC, settled(), Ticked(now=9.0))
+    assert not works(orders)
+    assert "no label came" in reasons(orders)
+    state, _ = react(SPEC, state, arrived(1001, 1001))
+    state, orders = react(SPEC, state, Ticked(now=10.0))
+    assert isinstance(works(orders)[0], Study)
+    assert state.ticked_at == 10.0
+
+
+def call(action: Any) -> Called:
+    return Called(now=4.0, action=action, who="ann", reason="curious")
+
+
+def test_an_operator_s_search_begins_at_once_and_is_written_down() -> None:
+    _, orders = react(SPEC, settled(), call("retune"))
+    assert isinstance(works(orders)[0], Study)
+    assert told(orders) == ["operator", "decided"]
+
+
+def test_an_operator_s_search_is_not_begun_twice() -> None:
+    state, _ = react(SPEC, settled(), call("retune"))
+    _, orders = react(SPEC, state, call("retune"))
+    assert not works(orders)
+    assert "already under way" in reasons(orders)
+
+
+def test_a_paused_model_begins_nothing_until_resumed() -> None:
+    state, _ = react(SPEC, settled(), call("pause"))
+    state, orders = react(SPEC, state, arrived(9000, 9000))
+    assert not works(orders)
+    state, orders = react(SPEC, state, Ticked(now=9.0))
+    assert not works(orders)
+    _, orders = react(SPEC, state, call("resume"))
+    assert works(orders)
+
+
+def test_a_result_reported_twice_counts_once() -> None:
+    state, study = crowned()
+    fact = result_of(study)
+    once, _ = react(SPEC, state, fact)
+    again, orders = react(SPEC, once, fact)
+    assert again == once
+    assert orders == ()
+
+
+def test_a_champion_found_in_the_registry_is_adopted() -> None:
+    reign = settled().reign
+    assert reign is not None
+    found = Published(
+        now=5.0, order="", version=reign.version, revision=reign.revision, epoch=7
+    )
+    state, orders = react(SPEC, CareState(), found)
+    assert state.reign is not None
+    assert state.reign.revision == reign.revision
+    assert not orders
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.integers(0, 3000), st.integers(0, 3000)),
+        st.tuples(st.just("tick"), st.just(0), st.just(0)),
+        st.tuples(
+            st.sampled_from(["retune", "pause", "resume"]), st.just(0), st.just(0)
+        ),
+        st.tuples(st.just("finish"), st.integers(0, 9), st.integers(0, 1)),
+    ),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_the_state_stays_sound(steps: list[tuple[str, int, int]]) -> None:
+    adapter = TypeAdapter(CareState)
+    state, rows, labelled = CareState(), 0, 0
+    for name, first, second in steps:
+        fact: Fact | None = None
+        if name == "arrive":
+            rows, labelled = rows + first, min(rows + first, labelled + second)
+            fact = arrived(rows, labelled)
+        elif name == "tick":
+            fact = Ticked(now=1.0)
+        elif name == "finish" and state.flight:
+            work = state.flight[first % len(state.flight)]
+            fact = result_of(work, promoted=bool(second))
+        elif name != "finish":
+            fact = call(name)
+        if fact is None:
+            continue
+        before = state
+        state, orders = react(SPEC, state, fact)
+        begun = works(orders)
+        assert all(work in state.flight for work in begun)
+        assert len({work.id for work in state.flight}) == len(state.flight)
+        assert sum(isinstance(w, (Judge, Refit, Publish)) for w in state.flight) <= 1
+        assert sum(isinstance(w, Study) for w in state.flight) <= 1
+        assert sum(isinstance(w, Measure) for w in state.flight) <= 1
+        assert state.versions >= before.versions
+        if before.is_paused and name in {"arrive", "tick"}:
+            assert not begun
+        assert adapter.validate_python(adapter.dump_python(state, mode="json")) == state
+
+
+@pytest.mark.parametrize("action", ["retune", "pause", "resume"])
+def test_calls_before_the_first_champion_do_no_harm(action: str) -> None:
+    state, orders = react(SPEC, CareState(), call(action))
+    assert not works(orders)
+    assert "operator" in told(orders)
+    assert state.reign is None
