@@ -24,7 +24,7 @@ class Measurement:
     Attributes:
         aspect: inputs or performance.
         subject: the feature's name, or the metric's.
-        method: the test (``ks``, ``chi2``, ``block_bootstrap``).
+        method: the test (``ks``, ``chi2``, ``missing``, ``welch_newey_west``).
         statistic: the test's statistic.
         p_value: p-value, after false-discovery control where several are tested.
         threshold: the level that ``p_value`` is held against.

@@ -1,0 +1,160 @@
+"""Scores by scikit-learn's scorer names, and losses row by row.
+
+A target is, for classification, int codes into ``classes`` and, for regression, float64. An
+output is (n,) predictions for regression and (n, classes) probabilities otherwise.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+from retuned_pipelines.schema import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Losses = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]]
+
+_SMALLEST = 1e-15
+_NOT_OPTIMAL_AT_ONE = "neg_"
+
+
+def score(
+    metric: str,
+    task: Task,
+    target: NDArray[Any],
+    output: NDArray[np.float64],
+    classes: tuple[str, ...],
+) -> float:
+    """Score outputs; higher is better.
+
+    Args:
+        metric: scikit-learn scorer name.
+        task: what is predicted.
+        target: truth (n).
+        output: predictions or probabilities.
+        classes: what target codes and probability columns stand for; for binary tasks the
+            second is the positive one.
+
+    Returns:
+        The score; NaN where the metric has none for these rows (an AUC of one class).
+    """
+    if len(target) == 0:
+        return float("nan")
+    losses = _MEAN_LOSSES.get(metric)
+    if losses is not None:
+        mean = float(np.mean(losses(target, output)))
+        return 1.0 - mean if metric == "accuracy" else -mean
+    if metric == "neg_root_mean_squared_error":
+        return -float(np.sqrt(np.mean(_squared(target, output))))
+    stored = _StoredClass(len(classes)) if task.is_classification else _StoredNumber()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return float(get_scorer(metric)(stored, output, target))
+        except ValueError:
+            # One class only: not defined for ranking metrics.
+            return float("nan")
+
+
+def row_losses(
+    metric: str, task: Task, target: NDArray[Any], output: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The loss of each row (n).
+
+    Where the metric is a mean over rows, its own; otherwise the absolute error, or 1 for a
+    wrong class and 0 for the right one. A class that the model does not know (code -1) is an
+    error like any other.
+    """
+    losses = _MEAN_LOSSES.get(metric, _zero_one if task.is_classification else _absolute)
+    return losses(target, output)
+
+
+def is_row_mean(metric: str) -> bool:
+    """Whether a score is the mean of `row_losses` but for sign (and 1 less it, for accuracy)."""
+    return metric in _MEAN_LOSSES
+
+
+def loss_of(metric: str, value: float) -> float:
+    """Distance of a score from the best possible one: 0 is perfect."""
+    return -value if metric.startswith(_NOT_OPTIMAL_AT_ONE) else 1.0 - value
+
+
+def unfit(metric: str, task: Task) -> str | None:
+    """Why a metric cannot be used for a task, in a sentence; None if it can."""
+    if metric not in get_scorer_names():
+        return f"{metric!r} is no scorer of scikit-learn; see sklearn.metrics.get_scorer_names()"
+    target = np.array([0, 1] * 4) if task is Task.BINARY else np.array([0, 1, 2] * 3)
+    width = 2 if task is Task.BINARY else 3
+    output = np.full((len(target), width), 1.0 / width)
+    if task is Task.REGRESSION:
+        target, output = np.linspace(0.25, 1.0, 9), np.linspace(0.5, 1.0, 9)
+    try:
+        value = score(metric, task, target, output, ("0", "1", "2")[:width])
+    except (AttributeError, TypeError):
+        value = float("nan")
+    return None if np.isfinite(value) else f"{metric!r} cannot score a {task.value} task"
+
+
+def _absolute(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.abs(np.asarray(target, dtype=np.float64) - output)
+
+
+def _squared(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.square(np.asarray(target, dtype=np.float64) - output)
+
+
+def _zero_one(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (np.argmax(output, axis=1) != target).astype(np.float64)
+
+
+def _log(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
+    codes = np.asarray(target, dtype=np.int64)
+    given = output[np.arange(len(codes)), np.maximum(codes, 0)]
+    given = np.where(codes < 0, 0.0, given) / output.sum(axis=1)
+    return -np.log(np.clip(given, _SMALLEST, 1.0))
+
+
+_MEAN_LOSSES: dict[str, Losses] = {
+    "accuracy": _zero_one,
+    "neg_log_loss": _log,
+    "neg_mean_absolute_error": _absolute,
+    "neg_mean_squared_error": _squared,
+}
+
+
+class _StoredNumber(RegressorMixin, BaseEstimator):
+    """Looks like a fitted regressor; what it is asked about is the answer."""
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, output: NDArray[np.float64]) -> NDArray[np.float64]:
+        return output
+
+
+class _StoredClass(ClassifierMixin, BaseEstimator):
+    """Looks like a fitted classifier; what it is asked about is the answer."""
+
+    def __init__(self, count: int = 2) -> None:
+        self.count = count
+
+    @property
+    def classes_(self) -> NDArray[np.int64]:
+        return np.arange(self.count)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def predict(self, output: NDArray[np.float64]) -> NDArray[np.int64]:
+        return np.argmax(output, axis=1)
+
+    def predict_proba(self, output: NDArray[np.float64]) -> NDArray[np.float64]:
+        return output / output.sum(axis=1, keepdims=True)

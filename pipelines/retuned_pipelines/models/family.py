@@ -1,0 +1,56 @@
+"""What a model family is: a search space, a default, and a way to build an estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sklearn.pipeline import Pipeline
+
+    from retuned_pipelines.models.layout import Layout
+    from retuned_pipelines.recipe import Scalar
+    from retuned_pipelines.schema import Task
+    from retuned_pipelines.search.space import Dimension
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an estimator is built from.
+
+    Attributes:
+        task: what is predicted.
+        params: hyperparameters, from the family's space.
+        layout: the matrix's columns.
+        seed: seed of everything random.
+        threads: threads that fitting may use.
+    """
+
+    task: Task
+    params: Mapping[str, Scalar]
+    layout: Layout
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One kind of model.
+
+    Attributes:
+        name: how recipes name it.
+        complexity: rank; of two equally good models the one of lower rank is preferred.
+        space: hyperparameters that a study may choose, by name.
+        default: sensible hyperparameters to begin with.
+        build: an unfitted pipeline whose last step is called ``model``.
+        fit_params: keyword arguments of the pipeline's ``fit``.
+    """
+
+    name: str
+    complexity: int
+    space: Callable[[Task], Mapping[str, Dimension]]
+    default: Callable[[Task], Mapping[str, Scalar]]
+    build: Callable[[Plan], Pipeline]
+    fit_params: Callable[[Plan], Mapping[str, Any]] = lambda _plan: {}
