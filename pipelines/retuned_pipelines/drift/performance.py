@@ -28,8 +28,8 @@ def measure_loss(
     """Test whether the mean loss rose.
 
     One-sided Welch test whose variances allow for autocorrelation (Newey & West 1987, with
-    Bartlett weights over 4 (n / 100)^(2/9) lags), with Student's t for as many degrees of
-    freedom as there are lag-lengths in the smaller sample. An alarm is a p-value of at most
+    Bartlett weights and the bandwidth of Andrews 1991), with Student's t for as many degrees
+    of freedom as the smaller sample has lengths of the bandwidth. An alarm is a p-value of at most
     ``loss_alpha`` with a relative rise of at least ``loss_effect``.
 
     Args:
@@ -44,7 +44,8 @@ def measure_loss(
     rise = float(current.mean() - reference.mean())
     spread = math.sqrt(long_run_variance(reference) + long_run_variance(current))
     size = min(len(reference), len(current))
-    freedom = max(size / (_lags(size) + 1) - 1, 1.0)
+    bandwidth = max(_lags(reference), _lags(current)) + 1
+    freedom = max(size / bandwidth - 1, 1.0)
     if spread == 0:
         statistic = math.copysign(math.inf, rise) if rise else 0.0
     else:
@@ -62,15 +63,24 @@ def long_run_variance(series: NDArray[np.float64]) -> float:
     size = len(series)
     centred = series - series.mean()
     total = float(centred @ centred) / size
-    for lag in range(1, min(_lags(size), size - 1) + 1):
-        weight = 1 - lag / (_lags(size) + 1)
+    lags = _lags(series)
+    for lag in range(1, lags + 1):
+        weight = 1 - lag / (lags + 1)
         total += 2 * weight * float(centred[lag:] @ centred[:-lag]) / size
     # Negative autocorrelation never makes a loss look surer than independent rows would.
     return max(total, float(centred @ centred) / size) / size
 
 
-def _lags(size: int) -> int:
-    return max(1, int(4 * (size / 100) ** (2 / 9)))
+def _lags(series: NDArray[np.float64]) -> int:
+    """Bandwidth for Bartlett weights if the series were AR(1): Andrews (1991), equation 6.4."""
+    size = len(series)
+    centred = series - series.mean()
+    power = float(centred @ centred)
+    if power == 0:
+        return 1
+    rho = min(max(float(centred[1:] @ centred[:-1]) / power, 0.0), 0.99)
+    alpha = 4 * rho**2 / (1 - rho**2) ** 2
+    return int(min(max(1.0, 1.1447 * (alpha * size) ** (1 / 3)), size // 4))
 
 
 def _measurement(  # noqa: PLR0913 (what a measurement tells)

@@ -95,7 +95,7 @@ def unfit(metric: str, task: Task) -> str | None:
     width = 2 if task is Task.BINARY else 3
     output = np.full((len(target), width), 1.0 / width)
     if task is Task.REGRESSION:
-        target, output = np.linspace(0.25, 1.0, 9), np.linspace(0.5, 1.0, 9)
+        target, output = np.linspace(0.25, 7.0, 9), np.linspace(0.5, 6.0, 9)
     try:
         value = score(metric, task, target, output, ("0", "1", "2")[:width])
     except (AttributeError, TypeError):

@@ -1,0 +1,151 @@
+"""An ask/tell study over recipes, without memory of its own.
+
+What is tried next depends only on the study's seed, the batch's number and the trials of
+earlier batches. So a study that was interrupted goes on from its recorded trials as if
+nothing had happened, and the number of workers changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
+from retuned_pipelines.search.sampler import propose
+from retuned_pipelines.search.space import Space
+from retuned_pipelines.search.trial import Origin
+from retuned_pipelines.spec import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from retuned_pipelines.recipe import Recipe
+    from retuned_pipelines.schema import Task
+    from retuned_pipelines.search.trial import Trial
+    from retuned_pipelines.spec import SearchPolicy
+
+WINDOW_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
+"""Training windows offered, as shares of the labelled rows, beside everything."""
+
+MIN_WINDOW_ROWS = 200
+
+_REDRAWS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A trial to be made.
+
+    Attributes:
+        number: position in the study.
+        batch: the batch that asked for it.
+        origin: where the recipe comes from.
+        recipe: what to try.
+    """
+
+    number: int
+    batch: int
+    origin: Origin
+    recipe: Recipe
+
+
+def space_of(task: Task, policy: SearchPolicy, labelled_rows: int) -> Space:
+    """What a study may choose from, given how many labelled rows it has."""
+    sizes = {round(share * labelled_rows) for share in WINDOW_SHARES}
+    windows = sorted((size for size in sizes if size >= MIN_WINDOW_ROWS), reverse=True)
+    return Space(
+        families={name: FAMILIES[name].space(task) for name in policy.families},
+        windows=(None, *windows),
+    )
+
+
+def first_recipes(
+    task: Task, policy: SearchPolicy, champion: Sequence[Recipe]
+) -> tuple[tuple[Origin, Recipe], ...]:
+    """What every study tries first: the families' defaults, then the champion's recipes."""
+    firsts = [(Origin.DEFAULT, default_recipe(task, name)) for name in policy.families]
+    known = {recipe for _, recipe in firsts}
+    return (*firsts, *((Origin.CHAMPION, r) for r in champion if r not in known))
+
+
+def next_batch(
+    space: Space,
+    policy: SearchPolicy,
+    firsts: Sequence[tuple[Origin, Recipe]],
+    trials: Sequence[Trial],
+    batch: int,
+) -> tuple[Proposal, ...]:
+    """Propose a batch; no recipe is proposed twice in a study.
+
+    Args:
+        space: what may be chosen.
+        policy: method, batch size, seed, number of trials.
+        firsts: from `first_recipes`.
+        trials: all trials recorded; those of this batch and later ones are not looked at.
+        batch: number of the batch, from 0.
+
+    Returns:
+        At most ``policy.batch`` proposals; fewer at the end of the study or where nothing new
+        was found in a bounded number of draws.
+    """
+    earlier = [trial for trial in trials if trial.batch < batch]
+    first = batch * policy.batch
+    wanted = min(policy.batch, policy.trials - first)
+    known = {trial.recipe for trial in earlier}
+    proposals: list[Proposal] = []
+    for number in range(first, first + wanted):
+        origin = _origin(policy, number, len(firsts))
+        drawn = firsts[number] if number < len(firsts) else None
+        for attempt in range(_REDRAWS):
+            if drawn is None or drawn[1] in known:
+                drawn = origin, propose(
+                    space, earlier, origin, seed=(policy.seed, batch, number, attempt)
+                )
+            if drawn[1] not in known:
+                known.add(drawn[1])
+                proposals.append(
+                    Proposal(number=number, batch=batch, origin=drawn[0], recipe=drawn[1])
+                )
+                break
+    return tuple(proposals)
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The trial to put forward: the simplest that is as good as the best.
+
+    As good means within one standard error of the best trial's mean over its folds, the
+    difference taken fold by fold (Breiman et al. 1984, section 3.4.3). Simpler means a
+    family of lower complexity; within a family the higher score wins.
+    """
+    scored = [trial for trial in trials if trial.score is not None]
+    if not scored:
+        return None
+    top = max(scored, key=_score)
+    equals = [trial for trial in scored if _is_as_good(trial, top)]
+    return min(equals, key=lambda t: (complexity(t.recipe), -_score(t), t.number))
+
+
+def _is_as_good(trial: Trial, top: Trial) -> bool:
+    if trial is top:
+        return True
+    if complexity(trial.recipe) >= complexity(top.recipe):
+        return False
+    if len(trial.fold_scores) != len(top.fold_scores) or len(top.fold_scores) < 2:  # noqa: PLR2004
+        return False
+    behind = np.array(top.fold_scores) - np.array(trial.fold_scores)
+    error = float(behind.std(ddof=1)) / math.sqrt(len(behind))
+    return bool(behind.mean() <= error)
+
+
+def _score(trial: Trial) -> float:
+    return -math.inf if trial.score is None else trial.score
+
+
+def _origin(policy: SearchPolicy, number: int, firsts: int) -> Origin:
+    if policy.method is Method.RANDOM:
+        return Origin.RANDOM
+    random = policy.random_trials if policy.method is Method.AUTO else policy.batch
+    return Origin.RANDOM if number < firsts + random else Origin.BAYESIAN
