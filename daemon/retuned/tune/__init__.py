@@ -1,0 +1,1 @@
+"""Running studies, verdicts and refits: child processes, their limits, what they cost."""

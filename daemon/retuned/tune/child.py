@@ -1,0 +1,83 @@
+"""Inside a child process: limits, the call itself, and what it cost."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retuned.tune.executor import OUT_OF_MEMORY, Outcome
+from retuned.tune.inline import run_measured
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from retuned.tune.executor import Call
+
+_MEGABYTE = 1_000_000
+_PR_SET_PDEATHSIG = 1
+_NICENESS = 10
+
+
+def run(call: Call, threads: int, pipe: Connection) -> None:
+    """Run one call and send its outcome; the whole life of a child process."""
+    _prepare(threads)
+    _limit_memory(call.limits.memory_mb)
+    _forget_peak()
+    outcome = run_measured(call)
+    outcome = dataclasses.replace(
+        outcome, cost=dataclasses.replace(outcome.cost, peak_mb=_peak_mb())
+    )
+    # What follows must not fail for want of memory.
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, _hard_limit()))
+    try:
+        pipe.send(outcome)
+    except MemoryError:
+        pipe.send(dataclasses.replace(outcome, value=None, error=OUT_OF_MEMORY))
+    except Exception as error:  # noqa: BLE001 (a value that cannot be sent is an outcome too)
+        text = f"{type(error).__name__}: {error}"
+        pipe.send(dataclasses.replace(outcome, value=None, error=text))
+    pipe.close()
+
+
+def _prepare(threads: int) -> None:
+    # The parent is the fork server, which ends when the daemon does.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 (children only)
+
+    threadpool_limits(threads)
+
+
+def _limit_memory(megabytes: int) -> None:
+    limit = _status_bytes("VmSize") + megabytes * _MEGABYTE
+    resource.setrlimit(resource.RLIMIT_AS, (limit, _hard_limit()))
+
+
+def _hard_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_AS)[1]
+
+
+def _forget_peak() -> None:
+    # Otherwise the peak would be that of the fork server. Not allowed in every sandbox.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_mb() -> float:
+    return _status_bytes("VmHWM") / _MEGABYTE
+
+
+def _status_bytes(name: str) -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    return 0

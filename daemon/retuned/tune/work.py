@@ -1,0 +1,173 @@
+"""What child processes do: pure computing on a window in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from retuned_pipelines.evaluate.metrics import score
+from retuned_pipelines.evaluate.splits import folds
+from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit
+from retuned_pipelines.models import artifact
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from retuned.tune.data import WindowFile
+    from retuned_pipelines.recipe import Recipe
+    from retuned_pipelines.schema import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRequest:
+    """Validate a recipe on time-ordered folds."""
+
+    window: WindowFile
+    recipe: Recipe
+    task: Task
+    metric: str
+    folds: int
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialScores:
+    """Scores on the rows predicted and on the rows learned from, fold by fold."""
+
+    validation: tuple[float, ...]
+    train: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockRequest:
+    """Fit a recipe on some rows of a window and predict others."""
+
+    window: WindowFile
+    recipe: Recipe
+    task: Task
+    classes: tuple[str, ...]
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitRequest:
+    """Fit a recipe on everything known, and keep the model in a folder by its digest."""
+
+    window: WindowFile
+    recipe: Recipe
+    task: Task
+    folder: Path
+    seed: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitResult:
+    """A fitted model's file name, which is its SHA-256, and what it learned from."""
+
+    sha256: str
+    rows: int
+    first_seq: int
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRequest:
+    """Render the comparison of two windows for people."""
+
+    reference: WindowFile
+    current: WindowFile
+    output: Path
+
+
+def run_trial(request: TrialRequest) -> TrialScores:
+    """Fit and score a recipe on each fold.
+
+    Raises:
+        ValueError: there are too few rows for a fold, or the metric has no value on any.
+    """
+    window = request.window.read()
+    classes = classes_of(window) if request.task.is_classification else ()
+    validation, train = [], []
+    for fold in folds(window, request.folds):
+        learned, unseen = window.take(fold.train), window.take(fold.validation)
+        model = fit(
+            request.recipe, learned, request.task, seed=request.seed, threads=request.threads
+        )
+        for part, scores in ((unseen, validation), (learned.newest(len(unseen)), train)):
+            output = aligned(model.predict(model.layout.encode(part.features)), model.classes, classes)
+            target = encoded_target(part, classes)
+            scores.append(score(request.metric, request.task, target, output, classes))
+    if not np.isfinite(validation).any():
+        message = f"no fold of {len(window)} rows could be scored by {request.metric}"
+        raise ValueError(message)
+    return TrialScores(_finite(validation), _finite(train))
+
+
+def predict_block(request: BlockRequest) -> NDArray[np.float64]:
+    """Predict some rows by a model that learned from others; see `FittedModel.predict`."""
+    window = request.window.read()
+    model = fit(
+        request.recipe,
+        window.take(request.train),
+        request.task,
+        seed=request.seed,
+        threads=request.threads,
+    )
+    rows = window.take(request.validation)
+    output = model.predict(model.layout.encode(rows.features))
+    return aligned(output, model.classes, request.classes) if request.classes else output
+
+
+def fit_artifact(request: FitRequest) -> FitResult:
+    """Fit a recipe on everything known and write the model into the folder."""
+    window = request.window.read().labelled()
+    model = fit(request.recipe, window, request.task, seed=request.seed, threads=request.threads)
+    data = artifact.dump(model)
+    digest = hashlib.sha256(data).hexdigest()
+    _write_durably(request.folder / digest, data)
+    learned = window.newest(request.recipe.window_rows)
+    return FitResult(
+        sha256=digest,
+        rows=len(learned),
+        first_seq=int(learned.seq.min()),
+        last_seq=int(learned.seq.max()),
+    )
+
+
+def render_report(request: ReportRequest) -> None:
+    """Render Evidently's data drift report as one HTML page."""
+    from retuned.tune.evidently_page import page  # noqa: PLC0415 (six seconds and 260 MB)
+
+    html = page(request.reference.read(), request.current.read())
+    _write_durably(request.output, html.encode())
+
+
+def libraries() -> tuple[tuple[str, str], ...]:
+    """Versions of the libraries that decide what a fit gives."""
+    names = ("lightgbm", "numpy", "scikit-learn", "scipy", "skops")
+    return tuple((name, importlib.metadata.version(name)) for name in names)
+
+
+def _finite(scores: list[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in scores if np.isfinite(value))
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
