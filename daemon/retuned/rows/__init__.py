@@ -1,0 +1,1 @@
+"""Rows and labels: taking them in, and the log that keeps them."""

@@ -1,0 +1,42 @@
+"""All row logs of a daemon, one file a model."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from retuned.rows.log import RowLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from retuned_pipelines.schema import Task
+
+
+class RowLogs:
+    """Opens each model's log when it is first asked for. May be used from any thread."""
+
+    def __init__(self, directory: Path) -> None:
+        """Keep the files in that folder, ``<model>.sqlite`` each."""
+        self._directory = directory
+        self._logs: dict[str, RowLog] = {}
+        self._lock = threading.Lock()
+
+    def of(self, model: str, task: Task) -> RowLog:
+        """The log of a model; the task decides what its labels are.
+
+        Raises:
+            PermanentError: the file is damaged or of a newer release.
+            TransientError: the disk is full.
+        """
+        with self._lock:
+            if model not in self._logs:
+                self._logs[model] = RowLog(self._directory / f"{model}.sqlite", task)
+            return self._logs[model]
+
+    def close(self) -> None:
+        """Close all files."""
+        with self._lock:
+            for log in self._logs.values():
+                log.close()
+            self._logs.clear()
