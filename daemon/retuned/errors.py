@@ -22,3 +22,7 @@ class TransientError(RetunedError):
 
 class PermanentError(RetunedError):
     """Something that trying again does not mend."""
+
+
+class Interrupted(RetunedError):
+    """The daemon stops in the middle of an order; it is carried out at the next start."""

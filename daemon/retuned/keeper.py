@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from retuned.errors import RetunedError, TransientError
+from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care import react
@@ -36,10 +36,6 @@ FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 600.0
 
 _STATE = TypeAdapter(CareState)
-
-
-class Interrupted(RetunedError):
-    """The daemon stops in the middle of an order; it is carried out at the next start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,12 +68,12 @@ class Keeper:
         *,
         journal: Journal,
         carry_out: Callable[[ModelSpec, Work], Fact],
-        count: Callable[[str], Arrived],
+        count: Callable[[ModelSpec], Arrived],
         lanes: Lanes,
         clock: Clock,
         observe: Callable[[Event], None],
     ) -> None:
-        """Read the model's last state from the journal; nothing is begun before `resume`."""
+        """Read the model's last state from the journal; parked until `resume`."""
         self.spec = spec
         self._journal = journal
         self._carry_out = carry_out
@@ -88,7 +84,8 @@ class Keeper:
         self._lock = threading.RLock()
         self._troubles: dict[str, Trouble] = {}
         self._is_notice_due = False
-        self._is_parked = False
+        self._is_parked = True
+        self._under_way: set[str] = set()
         stored = journal.state(spec.name)
         self._state = CareState() if stored is None else _STATE.validate_python(stored)
 
@@ -152,7 +149,7 @@ class Keeper:
         if self._is_parked:
             return
         try:
-            self.accept(self._count(self.spec.name))
+            self.accept(self._count(self.spec))
         except RetunedError as error:
             self._warn("look", error, FIRST_RETRY_S)
             self._lanes.submit(Lane.QUICK, self.notice, delay_s=FIRST_RETRY_S)
@@ -162,8 +159,11 @@ class Keeper:
         self._lanes.submit(lane, lambda: self._perform(work), delay_s=delay_s)
 
     def _perform(self, work: Work) -> None:
-        if self._is_parked:
-            return
+        with self._lock:
+            is_due = any(order.id == work.id for order in self._state.flight)
+            if self._is_parked or work.id in self._under_way or not is_due:
+                return
+            self._under_way.add(work.id)
         try:
             fact = self._carry_out(self.spec, work)
             self._recover(work)
@@ -172,6 +172,9 @@ class Keeper:
             return
         except Exception as error:  # noqa: BLE001 (whatever goes wrong is this model's alone)
             self._fail(work, error)
+        finally:
+            with self._lock:
+                self._under_way.discard(work.id)
 
     def _fail(self, work: Work, error: Exception) -> None:
         before = self._troubles.get(work.id)

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError
-from retuned.keeper import Interrupted
 from retuned.registry.events import Event, EventKind
-from retuned.tune import judge, refit, study
+from retuned.tune.judge import judge
+from retuned.tune.refit import refit
 from retuned.watch import measure, score_matured
 from retuned_pipelines.care.facts import Arrived, Fact, Fitted, Judged, Measured, Published, Studied
-from retuned_pipelines.care.orders import Judge, Measure, Publish, Refit, Study, Work, announcement
+from retuned_pipelines.care.orders import (
+    Judge,
+    Measure,
+    Publish,
+    Refit,
+    Study,
+    Work,
+    announcement,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from retuned.registry.studies import StudyBook
     from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
+    from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned.serve.stage import Stage
-    from retuned.tune.executor import Executor
-    from retuned_pipelines.search.trial import Trial
+    from retuned.tune.bench import Bench
+    from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
 
 
@@ -33,34 +37,139 @@ if TYPE_CHECKING:
 class Workshop:
     """The tools that orders need. May be used from any thread.
 
+    Every order can be carried out again after a crash; the result is the same.
+
     Attributes:
         rows: the row logs.
         registry: versions, revisions, artifacts, champions.
-        studies: records of studies and trials.
-        executor: runs fits in child processes.
+        studies: runs studies.
+        bench: runs fits in child processes.
         stage: the champions that serve.
-        directory: for files that child processes read and write.
         clock: the time.
-        stop: set when the daemon stops; a study then ends between two trials.
-        observe: is told of every trial.
     """
 
     rows: RowLogs
     registry: Registry
-    studies: StudyBook
-    executor: Executor
+    studies: Studies
+    bench: Bench
     stage: Stage
-    directory: Path
     clock: Clock
-    stop: threading.Event
-    observe: Callable[[str, Trial], None]
 
-    def count(self, model: str) -> Arrived:
+    def count(self, spec: ModelSpec) -> Arrived:
         """Count what a model's row log holds."""
-        counts = self.rows.of(model).counts()
+        counts = self._log(spec).counts()
         return Arrived(
             now=self.clock.now(),
             last_seq=counts.last_seq,
             rows=counts.rows,
             labelled=counts.labelled,
         )
+
+    def adopt(self, spec: ModelSpec) -> Published | None:
+        """Serve the registry's champion, where it is not the one that serves already.
+
+        Returns:
+            The champion as a fact; None where the registry has none.
+
+        Raises:
+            RetunedError: the registry could not be read, or holds something forged.
+        """
+        crowned = self.registry.champion(spec.name)
+        if crowned is None:
+            return None
+        serving = self.stage.of(spec.name)
+        if serving is None or serving.crowned.revision.name != crowned.revision.name:
+            digests = crowned.revision.artifacts
+            artifacts = {name: self.registry.artifact(spec.name, name) for name in digests}
+            self.stage.crown(crowned, artifacts)
+        return Published(
+            now=self.clock.now(),
+            order="",
+            version=crowned.version,
+            revision=crowned.revision,
+            epoch=crowned.epoch,
+        )
+
+    def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
+        """Carry out an order.
+
+        Raises:
+            Interrupted: the daemon stops; the order is carried out at the next start.
+            RetunedError: it failed; it may be tried again.
+            OSError: the disk is full.
+        """
+        return self._do(work, spec)
+
+    @singledispatchmethod
+    def _do(self, work: Work, spec: ModelSpec) -> Fact:
+        message = f"{work!r} of {spec.name} is no order that the workshop knows"
+        raise PermanentError(message)
+
+    @_do.register
+    def _measure(self, work: Measure, spec: ModelSpec) -> Measured:
+        log = self._log(spec)
+        self._score(spec, log, work.as_of)
+        return Measured(
+            now=self.clock.now(), order=work.id, report=measure(spec, work, log)
+        )
+
+    @_do.register
+    def _study(self, work: Study, spec: ModelSpec) -> Studied:
+        return self.studies.run(spec, work, self._log(spec))
+
+    @_do.register
+    def _judge(self, work: Judge, spec: ModelSpec) -> Judged:
+        return judge(spec, work, self._log(spec), self.bench, self.clock.now())
+
+    @_do.register
+    def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
+        return refit(spec, work, self._log(spec), self.bench, self.clock.now())
+
+    @_do.register
+    def _publish(self, work: Publish, spec: ModelSpec) -> Published:
+        artifacts = self._artifacts(work)
+        self._score(spec, self._log(spec), work.revision.fitted_as_of)
+        now, notice = self.clock.now(), announcement(work)
+        event = Event(
+            id=f"{spec.name}-{notice.key}",
+            at=now,
+            model=spec.name,
+            kind=EventKind(notice.event),
+            body=notice.body,
+        )
+        crowned = self.registry.publish(
+            work.version,
+            work.revision,
+            expected=work.expected,
+            artifacts=artifacts,
+            event=event,
+        )
+        self.stage.crown(crowned, artifacts)
+        for name in artifacts:
+            (self.bench.fits / name).unlink(missing_ok=True)
+        return Published(
+            now=now,
+            order=work.id,
+            version=crowned.version,
+            revision=crowned.revision,
+            epoch=crowned.epoch,
+        )
+
+    def _artifacts(self, work: Publish) -> dict[str, bytes]:
+        """The fitted models: from the bench, or from the registry where it has them already."""
+        found = {}
+        for name in work.revision.artifacts:
+            path = self.bench.fits / name
+            is_here = path.exists()
+            found[name] = (
+                path.read_bytes() if is_here else self.registry.artifact(work.version.model, name)
+            )
+        return found
+
+    def _score(self, spec: ModelSpec, log: RowLog, until: int) -> None:
+        champion = self.stage.of(spec.name)
+        if champion is not None:
+            score_matured(spec, log, champion, until)
+
+    def _log(self, spec: ModelSpec) -> RowLog:
+        return self.rows.of(spec.name, spec.task)

@@ -123,7 +123,6 @@ def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTE
                 now=2.0,
                 order=order.id,
                 artifacts=("ab",),
-                labelled=1000,
                 rows=1000,
                 first_seq=1,
                 last_seq=1000,

@@ -145,6 +145,15 @@ def fit_artifact(request: FitRequest) -> FitResult:
     )
 
 
+def prove_artifact(path: Path) -> None:
+    """Load a model once where nothing but this process can be lost: LightGBM may abort.
+
+    Raises:
+        ValueError: it cannot be loaded.
+    """
+    artifact.load(path.read_bytes())
+
+
 def render_report(request: ReportRequest) -> None:
     """Render Evidently's data drift report as one HTML page."""
     from retuned.tune.evidently_page import page  # noqa: PLC0415 (six seconds and 260 MB)

@@ -99,7 +99,6 @@ class Fitted:
         now: seconds since the epoch.
         order: id of the order.
         artifacts: SHA-256 of each member's artifact, in the members' order.
-        labelled: labelled rows that were known to the fit.
         rows: labelled rows learned from.
         first_seq: smallest sequence number among those.
         last_seq: largest sequence number among those.
@@ -111,7 +110,6 @@ class Fitted:
     now: float
     order: str
     artifacts: tuple[str, ...]
-    labelled: int
     rows: int
     first_seq: int
     last_seq: int

@@ -38,12 +38,18 @@ class Measure:
         id: of the order, and of the drift report.
         as_of: newest sequence number to look at.
         since_seq: sequence number of the last check; newer rows are the current ones.
+        version: number of the champion's version, whose losses are compared.
+        learned_until: newest sequence number that the champion's revision knew.
+        learned_rows: labelled rows that it learned from.
     """
 
     kind: Literal["measure"] = "measure"
     id: str
     as_of: int
     since_seq: int
+    version: int
+    learned_until: int
+    learned_rows: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +100,14 @@ class Refit:
         id: of the order.
         as_of: newest sequence number to look at.
         version: the version to fit; a new one, or the champion's.
+        labelled: labelled rows that were known by then.
     """
 
     kind: Literal["refit"] = "refit"
     id: str
     as_of: int
     version: Version
+    labelled: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

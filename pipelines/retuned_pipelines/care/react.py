@@ -208,7 +208,7 @@ def _fitted(fact: Fitted, _spec: ModelSpec, state: CareState) -> Answer:
         version=order.version,
         revision=revision,
         expected="" if reign is None else reign.revision.name,
-        labelled=fact.labelled,
+        labelled=order.labelled,
     )
     return _launch(state, publish)
 
@@ -248,7 +248,7 @@ def _look(spec: ModelSpec, state: CareState) -> Answer:
     if state.reign is None:
         return _found(spec, state)
     state, orders = _take_over(spec, state, state.reign)
-    state, checks = _check(spec, state)
+    state, checks = _check(spec, state, reign)
     state, studies = _grow(spec, state)
     return state, orders + checks + studies
 
@@ -295,12 +295,17 @@ def _take_over(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
     return state, told + orders
 
 
-def _check(spec: ModelSpec, state: CareState) -> Answer:
+def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
     """Order a check when enough rows have come since the last one."""
     if state.is_measuring or state.rows - state.checked_rows < spec.watch.every_rows:
         return state, ()
     measure = Measure(
-        id=f"d{state.orders + 1}", as_of=state.last_seq, since_seq=state.checked_seq
+        id=f"d{state.orders + 1}",
+        as_of=state.last_seq,
+        since_seq=state.checked_seq,
+        version=reign.version.number,
+        learned_until=reign.revision.fitted_as_of,
+        learned_rows=reign.revision.rows,
     )
     return _launch(
         replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure
@@ -365,7 +370,10 @@ def _retune(state: CareState, reason: str) -> Answer:
 
 
 def _refit(state: CareState, version: Version) -> Answer:
-    return _launch(state, Refit(id=_next_id(state), as_of=state.last_seq, version=version))
+    refit = Refit(
+        id=_next_id(state), as_of=state.last_seq, version=version, labelled=state.labelled
+    )
+    return _launch(state, refit)
 
 
 def _decide(
