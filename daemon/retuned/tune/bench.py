@@ -1,0 +1,76 @@
+"""What the work of tuning stands on, and how it waits for child processes."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retuned.errors import Interrupted
+from retuned.tune.executor import CANCELLED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from retuned.tune.executor import Call, Executor, Outcome
+
+_TURN_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where fits are made. May be used from any thread.
+
+    Attributes:
+        executor: runs calls in child processes.
+        directory: for the windows that children read and the models that they write.
+        stop: set when the daemon stops.
+    """
+
+    executor: Executor
+    directory: Path
+    stop: threading.Event
+
+    @property
+    def fits(self) -> Path:
+        """Where fitted models wait to be published, each under its SHA-256."""
+        return self.directory / "fits"
+
+    def window_path(self, model: str, order: str) -> Path:
+        """The file in which an order's children find their rows."""
+        return self.directory / "windows" / f"{model}-{order}.arrow"
+
+    def all_of(self, calls: Sequence[Call]) -> list[Outcome]:
+        """Run calls and wait for every one; outcomes in the calls' order.
+
+        Raises:
+            Interrupted: the daemon stops.
+        """
+        futures = [self.executor.submit(call) for call in calls]
+        if not self.waited(futures):
+            raise Interrupted
+        return [future.result() for future in futures]
+
+    def waited(
+        self, futures: Sequence[Future[Outcome]], *, at_most_s: float | None = None
+    ) -> bool:
+        """Wait for all futures; False where the time was over before.
+
+        Raises:
+            Interrupted: the daemon stops; calls that still run are left to the executor's end.
+        """
+        pending = set(futures)
+        deadline = math.inf if at_most_s is None else time.monotonic() + at_most_s
+        while pending and time.monotonic() < deadline:
+            _, pending = wait(pending, timeout=_TURN_S)
+            if self.stop.is_set():
+                raise Interrupted
+        if not pending and any(future.result().error == CANCELLED for future in futures):
+            # Nobody but the daemon's end cancels what is waited for here.
+            raise Interrupted
+        return not pending
