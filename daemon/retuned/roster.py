@@ -84,8 +84,12 @@ class Roster:
     def tick(self, model: str) -> None:
         """Tell a model's keeper that its schedule came due."""
         keeper = self._keepers.get(model)
-        if keeper is not None:
+        if keeper is None:
+            return
+        try:
             keeper.accept(Ticked(now=self._clock.now()))
+        except RetunedError as error:
+            _log.error("%s", error, extra={"action": "tick_failed", "model": model})
 
     def _take(self, name: str, spec: ModelSpec) -> None:
         keeper = self._keepers.get(name)

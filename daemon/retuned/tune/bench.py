@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.errors import Interrupted
-from retuned.tune.executor import CANCELLED
+from retuned.tune.executor import CANCELLED, Call, Limits, Priority
+from retuned.tune.work import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
-    from retuned.tune.executor import Call, Executor, Outcome
+    from retuned.tune.executor import Executor, Outcome
 
 _TURN_S = 0.2
 
@@ -44,6 +45,23 @@ class Bench:
     def window_path(self, model: str, order: str) -> Path:
         """The file in which an order's children find their rows."""
         return self.directory / "windows" / f"{model}-{order}.arrow"
+
+    def warm_up(self) -> None:
+        """Let the fork server import the libraries before the first call that somebody waits for.
+
+        Windows that a killed daemon left behind are removed.
+        """
+        for left in (self.directory / "windows").glob("*.arrow"):
+            left.unlink(missing_ok=True)
+        self.executor.submit(
+            Call(
+                function=warm_up,
+                request=None,
+                limits=Limits(wall_s=60.0, memory_mb=1000),
+                priority=Priority.TAKEOVER,
+                group="warm-up",
+            )
+        )
 
     def all_of(self, calls: Sequence[Call]) -> list[Outcome]:
         """Run calls and wait for every one; outcomes in the calls' order.

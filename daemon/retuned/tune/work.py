@@ -154,6 +154,10 @@ def prove_artifact(path: Path) -> None:
     artifact.load(path.read_bytes())
 
 
+def warm_up(_request: None) -> None:
+    """Do nothing: what it takes is importing this module."""
+
+
 def render_report(request: ReportRequest) -> None:
     """Render Evidently's data drift report as one HTML page."""
     from retuned.tune.evidently_page import page  # noqa: PLC0415 (six seconds and 260 MB)

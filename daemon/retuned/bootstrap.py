@@ -1,0 +1,230 @@
+"""The composition root: builds everything and hands it to each other; nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import retuned
+from retuned.http import server
+from retuned.http.app import build
+from retuned.http.desk import Desk
+from retuned.keeper import Keeper
+from retuned.registry.connect import connect, ping
+from retuned.registry.events import EventLog
+from retuned.registry.forward import Forwarder
+from retuned.registry.journal import Journal
+from retuned.registry.server import EmbeddedRedis
+from retuned.registry.signing import SigningKey
+from retuned.registry.studies import StudyBook
+from retuned.registry.versions import Registry
+from retuned.roster import Roster
+from retuned.rows.house import RowLogs
+from retuned.runtime import logs
+from retuned.runtime.clock import SystemClock
+from retuned.runtime.lanes import ThreadLanes
+from retuned.runtime.lock import locked
+from retuned.runtime.metrics import Metrics
+from retuned.runtime.notify import Systemd, watchdog_interval_s
+from retuned.runtime.schedule import Schedule
+from retuned.runtime.signals import signals
+from retuned.runtime.supervisor import Supervisor
+from retuned.serve.stage import Stage
+from retuned.settings import load, load_models
+from retuned.tune.bench import Bench
+from retuned.tune.local import LocalExecutor
+from retuned.tune.report import Reports
+from retuned.tune.study import Studies
+from retuned.workshop import Workshop
+
+if TYPE_CHECKING:
+    import socket
+    from pathlib import Path
+
+    from fastapi import FastAPI
+
+    from retuned.rows.log import RowLog
+    from retuned.settings import Settings
+    from retuned_pipelines.spec import ModelSpec
+
+_log = logging.getLogger(__name__)
+
+QUICK_THREADS = 8
+REDIS_TURN_S = 0.5
+
+
+def serve(env_file: Path | None) -> int:
+    """Run the daemon until it is told to stop.
+
+    Args:
+        env_file: the daemon's settings; None for the process environment alone.
+
+    Returns:
+        Exit code 0 after an orderly stop.
+
+    Raises:
+        ConfigError: the settings are wrong, or another daemon uses the state directory.
+        RetunedError: something that the daemon cannot do without has ended.
+    """
+    settings = load(env_file, os.environ)
+    logs.set_up(settings.log.level, settings.log.format)
+    with ExitStack() as stack:
+        stack.enter_context(locked(settings.state_dir))
+        listener = server.bind(settings.http.listen)
+        stack.callback(listener.close)
+        redis = None if settings.redis.url else EmbeddedRedis(settings.state_dir / "redis")
+        if redis is not None:
+            # From the main thread: the kernel ends the server with the thread that began it.
+            redis.start()
+            stack.callback(redis.stop)
+        asyncio.run(_run(settings, listener, redis))
+    return 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Daemon:
+    """What runs: the app and the loops, and how they are stopped."""
+
+    app: FastAPI
+    forwarder: Forwarder
+    roster: Roster
+    stack: ExitStack
+
+
+async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis | None) -> None:
+    systemd = Systemd(os.environ.get("NOTIFY_SOCKET"))
+    supervisor = Supervisor()
+    daemon = _build(settings, redis)
+
+    def reload() -> None:
+        systemd.reloading()
+        daemon.roster.follow()
+        systemd.ready()
+
+    try:
+        with signals(stop=supervisor.stop, reload=reload):
+            daemon.roster.follow()
+            supervisor.run("http", server.run(daemon.app, listener))
+            supervisor.run("registry", daemon.forwarder.run())
+            supervisor.run("watchdog", _stay_alive(systemd))
+            if redis is not None:
+                supervisor.run("redis", _keep(redis))
+            systemd.ready()
+            _log.info(
+                "retuned %s listens on %s, state in %s.",
+                retuned.__version__,
+                settings.http.listen,
+                settings.state_dir,
+                extra={"action": "started"},
+            )
+            await supervisor.wait()
+    finally:
+        systemd.stopping()
+        _log.info("Stopping.", extra={"action": "stopping"})
+        daemon.stack.close()
+        _log.info("Stopped.", extra={"action": "stopped"})
+
+
+def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
+    """Build everything; what is closed last is built first."""
+    state, clock, stack = settings.state_dir, SystemClock(), ExitStack()
+    key = SigningKey.load_or_make(state / "signing.key")
+    client = connect(settings.redis if redis is None else redis.socket)
+    stack.callback(client.close)
+    rows = RowLogs(state / "rows")
+    stack.callback(rows.close)
+    journal = Journal(state / "journal.sqlite", clock)
+    stack.callback(journal.close)
+    metrics = Metrics()
+    registry, book, events = Registry(client, key, clock), StudyBook(client), EventLog(client)
+    forwarder = Forwarder(journal, events, lambda: ping(client))
+    stage = Stage(state / "champions", key)
+    cores = os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0))
+    cores = cores or 1
+    workers = settings.search.workers or cores
+    lanes = ThreadLanes(quick=QUICK_THREADS, study=workers)
+    stack.callback(lanes.close)
+    executor = LocalExecutor(workers=workers, threads=max(1, cores // workers))
+    stack.callback(executor.close)
+    stop = threading.Event()
+    bench = Bench(executor=executor, directory=state / "work", stop=stop)
+    studies = Studies(bench=bench, book=book, clock=clock, observe=metrics.trial)
+    workshop = Workshop(
+        rows=rows,
+        registry=registry,
+        studies=studies,
+        bench=bench,
+        stage=stage,
+        clock=clock,
+    )
+    schedule = Schedule()
+
+    def new_keeper(spec: ModelSpec) -> Keeper:
+        return Keeper(
+            spec,
+            journal=journal,
+            carry_out=workshop.carry_out,
+            count=workshop.count,
+            lanes=lanes,
+            clock=clock,
+            observe=metrics.event,
+        )
+
+    def log_of(model: str) -> RowLog:
+        return rows.of(model, roster.keepers[model].spec.task)
+
+    roster = Roster(
+        load=lambda: load_models(settings.models_dir),
+        new_keeper=new_keeper,
+        adopt=workshop.adopt,
+        stage=stage,
+        schedule=schedule,
+        lanes=lanes,
+        clock=clock,
+    )
+    reports = Reports(journal=journal, log_of=log_of, bench=bench)
+    desk = Desk(
+        keepers=lambda: roster.keepers,
+        rows=rows,
+        stage=stage,
+        registry=registry,
+        studies=book,
+        events=events,
+        journal=journal,
+        render=reports.render,
+        is_registry_up=lambda: forwarder.is_up and roster.is_settled,
+        metrics=metrics,
+        clock=clock,
+        hosts=frozenset(settings.http.hosts),
+        max_body=settings.http.max_body_mb * 1_000_000,
+        version=retuned.__version__,
+    )
+    schedule.start()
+    stack.callback(schedule.stop)
+    stack.callback(stop.set)
+    bench.warm_up()
+    return _Daemon(app=build(desk), forwarder=forwarder, roster=roster, stack=stack)
+
+
+async def _keep(redis: EmbeddedRedis) -> None:
+    """Start the private server again whenever it has died."""
+    while True:
+        await asyncio.sleep(REDIS_TURN_S)
+        if not redis.is_running():
+            _log.error("The private Redis died; starting it again.", extra={"action": "redis_died"})
+            # On this thread, see `serve`; it answers within milliseconds.
+            redis.start()
+
+
+async def _stay_alive(systemd: Systemd) -> None:
+    """Tell systemd's watchdog that the event loop turns."""
+    interval = watchdog_interval_s() or 3600.0
+    while True:
+        systemd.alive()
+        await asyncio.sleep(interval)
