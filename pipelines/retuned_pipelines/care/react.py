@@ -245,9 +245,10 @@ def _look(spec: ModelSpec, state: CareState) -> Answer:
     """Begin what is due, whatever the fact was."""
     if state.is_paused:
         return state, ()
-    if state.reign is None:
+    reign = state.reign
+    if reign is None:
         return _found(spec, state)
-    state, orders = _take_over(spec, state, state.reign)
+    state, orders = _take_over(spec, state, reign)
     state, checks = _check(spec, state, reign)
     state, studies = _grow(spec, state)
     return state, orders + checks + studies
