@@ -1,0 +1,1 @@
+"""The registry in Redis: versions, artifacts, champions, studies, events; and its journal."""

@@ -1,0 +1,62 @@
+"""Artifacts in Redis: by their SHA-256, in chunks, the description last."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from retuned.errors import PermanentError
+from retuned.registry import keys
+from retuned.registry.connect import translated
+from retuned.registry.signing import Forged
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+CHUNK_BYTES = 4_000_000
+"""Redis breaks the connection at values over 512 MB; small ones keep others from waiting."""
+
+
+def store(redis: Redis, model: str, sha256: str, data: bytes) -> None:
+    """Store an artifact; one that is there already is left alone.
+
+    Raises:
+        Forged: the digest is not that of the data.
+        TransientError: Redis is away; it can be stored again.
+    """
+    _check(sha256, data)
+    with translated():
+        if redis.exists(keys.artifact(model, sha256)):
+            return
+        parts = range(0, max(len(data), 1), CHUNK_BYTES)
+        for number, start in enumerate(parts):
+            redis.set(keys.chunk(model, sha256, number), data[start : start + CHUNK_BYTES])
+        about = {"chunks": len(parts), "bytes": len(data)}
+        redis.hset(keys.artifact(model, sha256), mapping=about)
+
+
+def read(redis: Redis, model: str, sha256: str) -> bytes:
+    """Read an artifact.
+
+    Raises:
+        PermanentError: it is not there, or not whole.
+        Forged: it was changed.
+        TransientError: Redis is away.
+    """
+    with translated():
+        about: Any = redis.hgetall(keys.artifact(model, sha256))
+        count = int(about.get(b"chunks", 0))
+        names = [keys.chunk(model, sha256, number) for number in range(count)]
+        parts: list[Any] = [redis.get(name) for name in names]
+    if not count or any(part is None for part in parts):
+        message = f"the registry has lost artifact {sha256[:12]} of {model}: refit the model"
+        raise PermanentError(message)
+    data = b"".join(parts)
+    _check(sha256, data)
+    return data
+
+
+def _check(sha256: str, data: bytes) -> None:
+    if hashlib.sha256(data).hexdigest() != sha256:
+        message = f"artifact {sha256[:12]} is not what its digest says: it was changed"
+        raise Forged(message)

@@ -1,0 +1,126 @@
+"""Connecting to Redis, and its errors in our own words."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import redis
+from redis import exceptions as failed
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from retuned.errors import ConfigError, PermanentError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from retuned.settings import RedisSettings
+
+OLDEST = (6, 2)
+"""The oldest release that the scripts run on."""
+
+CONNECT_S = 3.0
+ANSWER_S = 10.0
+
+
+def connect(source: RedisSettings | Path) -> redis.Redis:
+    """Make a client; nothing is connected before its first command.
+
+    Commands are never repeated by the client: a repeated one could count twice. It returns
+    bytes.
+
+    Args:
+        source: settings of a server, or the path of a unix socket.
+
+    Raises:
+        ConfigError: the URL cannot be read, or the password's file.
+    """
+    options: dict[str, Any] = {
+        "decode_responses": False,
+        "socket_timeout": ANSWER_S,
+        "socket_connect_timeout": CONNECT_S,
+        "retry": Retry(NoBackoff(), 0),
+        "health_check_interval": 0,
+        "client_name": "retuned",
+    }
+    if isinstance(source, Path):
+        return redis.Redis(unix_socket_path=str(source), **options)
+    if source.username:
+        options["username"] = source.username
+    if source.password_file is not None:
+        options["password"] = _password(source.password_file)
+    if source.tls_ca_file is not None:
+        options["ssl_ca_certs"] = str(source.tls_ca_file)
+    try:
+        return redis.Redis.from_url(source.url, **options)
+    except (ValueError, TypeError) as error:
+        message = f"RETUNED_REDIS__URL={_shown(source.url)} cannot be used: {error}"
+        raise ConfigError(message) from error
+
+
+def ping(client: redis.Redis) -> str:
+    """Ask for the server's version.
+
+    Raises:
+        ConfigError: it is older than 6.2.
+        TransientError: it is away.
+        PermanentError: it refuses us.
+    """
+    with translated():
+        found: Any = client.info("server")
+    version = str(found["redis_version"])
+    numbers = tuple(int(part) for part in version.split(".")[:2])
+    if numbers < OLDEST:
+        message = f"Redis {version} is too old: retuned needs 6.2 or later"
+        raise ConfigError(message)
+    return version
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn errors of the client into ours.
+
+    Raises:
+        TransientError: the server is away, busy, loading, or out of memory.
+        PermanentError: it refuses us or the command.
+    """
+    try:
+        yield
+    except (failed.AuthenticationError, failed.NoPermissionError) as error:
+        message = (
+            f"Redis refuses this user: {error}. Check RETUNED_REDIS__USERNAME and "
+            "RETUNED_REDIS__PASSWORD_FILE, and the user's rights (ACL GETUSER)."
+        )
+        raise PermanentError(message) from error
+    except (failed.BusyLoadingError, failed.ConnectionError, failed.TimeoutError) as error:
+        message = f"Redis cannot be reached: {error}"
+        raise TransientError(message) from error
+    except failed.OutOfMemoryError as error:
+        message = f"Redis is out of memory: {error}. Raise its maxmemory."
+        raise TransientError(message, retry_after=30.0) from error
+    except failed.ReadOnlyError as error:
+        message = f"Redis is a replica: {error}. Let RETUNED_REDIS__URL name the primary."
+        raise TransientError(message, retry_after=30.0) from error
+    except failed.RedisError as error:
+        if "MISCONF" in str(error):
+            message = f"Redis cannot write to its disk: {error}"
+            raise TransientError(message, retry_after=30.0) from error
+        message = f"Redis answered with an error: {error}"
+        raise PermanentError(message) from error
+
+
+def _password(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        message = f"RETUNED_REDIS__PASSWORD_FILE={path} cannot be read: {error.strerror}"
+        raise ConfigError(message) from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    parts = urlsplit(url)
+    return url.replace(f":{parts.password}@", ":***@") if parts.password else url

@@ -1,0 +1,58 @@
+"""Every key of the registry, in one place. The hash tag keeps a model on one cluster node."""
+
+from __future__ import annotations
+
+
+def champion(model: str) -> str:
+    """Hash: version, revision (JSON), signature, name (``n.r``), epoch."""
+    return f"retuned:{{{model}}}:champion"
+
+
+def versions(model: str) -> str:
+    """Hash: version number -> JSON."""
+    return f"retuned:{{{model}}}:versions"
+
+
+def revisions(model: str, version: int) -> str:
+    """Hash: revision number -> JSON."""
+    return f"retuned:{{{model}}}:revisions:{version}"
+
+
+def artifact(model: str, sha256: str) -> str:
+    """Hash: ``chunks`` and ``bytes``, written after the chunks themselves."""
+    return f"retuned:{{{model}}}:artifact:{sha256}"
+
+
+def chunk(model: str, sha256: str, number: int) -> str:
+    """String: a part of an artifact."""
+    return f"retuned:{{{model}}}:artifact:{sha256}:{number}"
+
+
+def events(model: str) -> str:
+    """Stream: the newest events, field ``event`` (JSON)."""
+    return f"retuned:{{{model}}}:events"
+
+
+def event_ids(model: str) -> str:
+    """Sorted set: ids of the newest events, so that one that is sent twice counts once."""
+    return f"retuned:{{{model}}}:event-ids"
+
+
+def studies(model: str) -> str:
+    """Sorted set: study ids by when they began."""
+    return f"retuned:{{{model}}}:studies"
+
+
+def study(model: str, name: str) -> str:
+    """String: a study's record (JSON)."""
+    return f"retuned:{{{model}}}:study:{name}"
+
+
+def trials(model: str, name: str) -> str:
+    """Hash: trial number -> JSON."""
+    return f"retuned:{{{model}}}:study:{name}:trials"
+
+
+def changes(model: str) -> str:
+    """Channel: the name of each new champion or revision."""
+    return f"retuned:{{{model}}}:changes"

