@@ -72,7 +72,7 @@ def serve(env_file: Path | None) -> int:
         ConfigError: the settings are wrong, or another daemon uses the state directory.
         RetunedError: something that the daemon cannot do without has ended.
     """
-    settings = load(env_file, os.environ)
+    settings = load(env_file)
     logs.set_up(settings.log.level, settings.log.format)
     with ExitStack() as stack:
         stack.enter_context(locked(settings.state_dir))
@@ -142,7 +142,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     journal = Journal(state / "journal.sqlite", clock)
     stack.callback(journal.close)
     metrics = Metrics()
-    registry, book, events = Registry(client, key, clock), StudyBook(client), EventLog(client)
+    registry, book, events = Registry(client, key), StudyBook(client), EventLog(client)
     forwarder = Forwarder(journal, events, lambda: ping(client))
     stage = Stage(state / "champions", key)
     cores = os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0))

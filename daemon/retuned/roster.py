@@ -115,6 +115,9 @@ class Roster:
     def _begin(self, name: str, spec: ModelSpec) -> None:
         try:
             self._stage.restore(name)
+        except RetunedError as error:
+            _log.error("%s", error, extra={"action": "restore_failed", "model": name})
+        try:
             keeper = self._parked.pop(name, None) or self._new_keeper(spec)
         except RetunedError as error:
             # One model's trouble is no other's.

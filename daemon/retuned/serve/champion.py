@@ -1,0 +1,102 @@
+"""A champion that answers requests."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from retuned.errors import PermanentError
+from retuned_pipelines.fitting import aligned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from retuned.registry.versions import Crowned
+    from retuned_pipelines.fitting import FittedModel
+    from retuned_pipelines.schema import Schema
+
+
+class BadFeatures(PermanentError):
+    """A row cannot be predicted: names row and field."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Champion:
+    """A champion's fitted members. May be used from many threads at once.
+
+    Attributes:
+        crowned: version, revision and epoch.
+        models: the fitted members, in the version's order.
+        classes: JSON texts of all classes that a member knows; empty for regression.
+    """
+
+    crowned: Crowned
+    models: tuple[FittedModel, ...]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, crowned: Crowned, models: tuple[FittedModel, ...]) -> Champion:
+        """Gather a version's fitted members."""
+        classes = dict.fromkeys(name for model in models for name in model.classes)
+        return cls(crowned=crowned, models=models, classes=tuple(classes))
+
+    @property
+    def schema(self) -> Schema:
+        """The features that it wants."""
+        return self.models[0].layout.schema
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever what is served changes."""
+        return f'"{self.crowned.revision.name}-{self.crowned.epoch}"'
+
+    def predict(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Predict rows as a client sends them; a feature that is not there is missing.
+
+        Returns:
+            For each row ``prediction``; for classes, the class as it was sent with its labels,
+            and ``probabilities`` by the class's text.
+
+        Raises:
+            BadFeatures: a value is not of its feature's kind.
+        """
+        try:
+            output = self._mean(
+                [model.predict(model.layout.encode_records(records)) for model in self.models]
+            )
+        except ValueError as error:
+            raise BadFeatures(str(error)) from error
+        if not self.classes:
+            return [{"prediction": value} for value in output.tolist()]
+        values = [json.loads(name) for name in self.classes]
+        names = [value if isinstance(value, str) else json.dumps(value) for value in values]
+        best = output.argmax(axis=1)
+        return [
+            {"prediction": values[top], "probabilities": dict(zip(names, row, strict=True))}
+            for top, row in zip(best.tolist(), output.tolist(), strict=True)
+        ]
+
+    def outputs(self, features: pa.Table) -> NDArray[np.float64]:
+        """Predict a table of features (n rows).
+
+        Returns:
+            Regression: predictions (n,). Classification: probabilities (n, classes), in the
+            order of ``classes``.
+        """
+        return self._mean([model.predict(model.layout.encode(features)) for model in self.models])
+
+    def _mean(self, outputs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        members = self.crowned.version.members
+        total = sum(member.weight for member in members)
+        parts = [
+            (aligned(output, model.classes, self.classes) if self.classes else output)
+            * (member.weight / total)
+            for output, model, member in zip(outputs, self.models, members, strict=True)
+        ]
+        return np.asarray(np.sum(parts, axis=0))

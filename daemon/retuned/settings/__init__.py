@@ -1,0 +1,16 @@
+"""Env files in, frozen settings out; read once, and every finding told at once."""
+
+from retuned.settings.daemon import HttpSettings, LogSettings, RedisSettings, Settings, load
+from retuned.settings.envfile import Finding
+from retuned.settings.model import LoadedModels, load_models
+
+__all__ = [
+    "Finding",
+    "HttpSettings",
+    "LoadedModels",
+    "LogSettings",
+    "RedisSettings",
+    "Settings",
+    "load",
+    "load_models",
+]

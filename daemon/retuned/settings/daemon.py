@@ -1,0 +1,169 @@
+"""The daemon's own settings: ``RETUNED_...`` in an env file and in the process environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from retuned.errors import ConfigError
+from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PREFIX = "RETUNED_"
+ENVIRONMENT = "environment"
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+_LARGEST_PORT = 65535
+
+
+class RedisSettings(BaseModel):
+    """Where the registry is; without a URL the daemon runs a private server of its own."""
+
+    model_config = _FROZEN
+    url: str = Field(
+        "",
+        description="redis://, rediss:// (TLS) or unix:// address of a server; empty: the daemon "
+        "supervises a private, durable one",
+    )
+    username: str = Field("", description="ACL user; empty: the default user")
+    password_file: Path | None = Field(None, description="file that holds the password")
+    tls_ca_file: Path | None = Field(
+        None, description="CA certificates that the server's own is checked with"
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            message = f"{value!r:.40} is no address of a Redis: expected redis://host:port/db, "
+            message += "rediss://host:port/db or unix:///path"
+            raise ValueError(message)
+        return value
+
+
+class HttpSettings(BaseModel):
+    """The HTTP endpoint."""
+
+    model_config = _FROZEN
+    listen: str = Field(
+        "127.0.0.1:8420",
+        description="loopback address and port, or unix:/path; other addresses are refused, "
+        "because there is no access control yet",
+    )
+    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="further names that the Host header may have, comma separated"
+    )
+    max_body_mb: int = Field(64, ge=1, le=1024, description="largest request body, megabytes")
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+    @field_validator("listen")
+    @classmethod
+    def _local(cls, value: str) -> str:
+        if value.startswith("unix:/"):
+            return value
+        host, _, port = value.rpartition(":")
+        problem = f"{value!r} is no address to listen on: expected 127.0.0.1:8420 or unix:/path"
+        if not port.isdigit() or not 0 <= int(port) <= _LARGEST_PORT:
+            raise ValueError(problem)
+        try:
+            is_local = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+        except ValueError:
+            raise ValueError(problem) from None
+        if not is_local:
+            message = (
+                f"{value!r} can be reached from other machines, and there is no access control "
+                "yet: use 127.0.0.1:port, [::1]:port or unix:/path, behind a proxy if need be"
+            )
+            raise ValueError(message)
+        return value
+
+
+class WorkSettings(BaseModel):
+    """What runs fits."""
+
+    model_config = _FROZEN
+    workers: int = Field(0, ge=0, le=1024, description="child processes at a time; 0: one a core")
+    executor: Literal["local"] = Field("local", description="where fits run")
+
+
+class LogSettings(BaseModel):
+    """Logs, to standard error."""
+
+    model_config = _FROZEN
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
+    format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: JSON under systemd, readable text in a terminal"
+    )
+
+
+class Settings(BaseSettings):
+    """The daemon's settings, read once."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore"
+    )
+    state_dir: Path = Field(
+        Path("state"),
+        description="rows, champions, journal, signing key; relative to the working directory",
+    )
+    models_dir: Path = Field(
+        Path("configs/models"), description="holds one file a model, <name>.env"
+    )
+    redis: RedisSettings = RedisSettings()
+    http: HttpSettings = HttpSettings()
+    search: WorkSettings = WorkSettings()
+    log: LogSettings = LogSettings()
+
+
+def load(env_file: Path | None) -> Settings:
+    """Read the settings: the process environment first, then the env file.
+
+    Args:
+        env_file: None for the environment alone.
+
+    Raises:
+        ConfigError: something is wrong; tells every finding, one a line.
+    """
+    findings: list[Finding] = []
+    given: dict[str, str] = {}
+    if env_file is not None:
+        given, findings = read_keys(env_file)
+    known = {PREFIX + key for key in known_keys(Settings)}
+    findings += unknown_keys(str(env_file), given, known)
+    surroundings = [key for key in os.environ if key.startswith(PREFIX)]
+    findings += unknown_keys(ENVIRONMENT, surroundings, known)
+    settings = None
+    try:
+        settings = Settings(_env_file=env_file)
+    except ValidationError as error:
+        findings += [_placed(f, given, env_file) for f in invalid("", error, PREFIX)]
+    except SettingsError as error:
+        findings.append(Finding(str(env_file or ENVIRONMENT), "", str(error)))
+    if settings is None or findings:
+        raise ConfigError("\n".join(finding.text for finding in findings))
+    return settings
+
+
+def _placed(finding: Finding, given: Mapping[str, str], env_file: Path | None) -> Finding:
+    """Say whether the environment or the file holds what is wrong."""
+    is_environment = finding.key in os.environ or finding.key not in given
+    return replace(finding, where=ENVIRONMENT if is_environment else str(env_file))
+
+
+def _parts(value: object) -> object:
+    """Split what commas separate."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
