@@ -198,7 +198,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         events=events,
         journal=journal,
         render=reports.render,
-        is_registry_up=lambda: forwarder.is_up and roster.is_settled,
+        is_ready=lambda: forwarder.is_up and roster.is_settled,
         metrics=metrics,
         clock=clock,
         hosts=frozenset(settings.http.hosts),

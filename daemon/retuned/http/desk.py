@@ -1,0 +1,98 @@
+"""What the HTTP surface sees of the daemon."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from retuned.http.problems import Problem
+from retuned.serve.champion import Champion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from retuned.keeper import Keeper
+    from retuned.registry.events import EventLog
+    from retuned.registry.journal import Journal
+    from retuned.registry.studies import StudyBook
+    from retuned.registry.versions import Registry
+    from retuned.rows.house import RowLogs
+    from retuned.rows.log import RowLog
+    from retuned.runtime.clock import Clock
+    from retuned.runtime.metrics import Metrics
+    from retuned.serve.stage import Stage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Where requests are answered from. May be used from any thread.
+
+    Attributes:
+        keepers: the models under care.
+        rows: the row logs.
+        stage: the champions that serve.
+        registry: versions and revisions.
+        studies: studies and trials.
+        events: the history.
+        journal: drift reports.
+        render: makes Evidently's page of a check (model, report id).
+        is_ready: whether the registry answers and every keeper goes on.
+        metrics: counts requests.
+        clock: the time.
+        hosts: names that the Host header may have, beside those of this machine.
+        max_body: bytes of a request's body at the most.
+        version: retuned's own.
+    """
+
+    keepers: Callable[[], Mapping[str, Keeper]]
+    rows: RowLogs
+    stage: Stage
+    registry: Registry
+    studies: StudyBook
+    events: EventLog
+    journal: Journal
+    render: Callable[[str, str], Path]
+    is_ready: Callable[[], bool]
+    metrics: Metrics
+    clock: Clock
+    hosts: frozenset[str]
+    max_body: int
+    version: str
+
+    def keeper(self, model: str) -> Keeper:
+        """The keeper of a model.
+
+        Raises:
+            Problem: no such model is under care.
+        """
+        found = self.keepers().get(model)
+        if found is None:
+            known = ", ".join(sorted(self.keepers())) or "none"
+            raise Problem(404, "no-model", f"no model {model!r} is under care; known: {known}")
+        return found
+
+    def log(self, model: str) -> RowLog:
+        """The row log of a model.
+
+        Raises:
+            Problem: no such model is under care.
+        """
+        return self.rows.of(model, self.keeper(model).spec.task)
+
+    def champion(self, model: str) -> Champion:
+        """The champion that answers.
+
+        Raises:
+            Problem: no such model is under care, or it has no champion yet.
+        """
+        keeper = self.keeper(model)
+        champion = self.stage.of(model)
+        if champion is None:
+            state, needed = keeper.state, keeper.spec.watch.min_rows
+            detail = (
+                f"{model} has no champion yet: {state.labelled} labelled rows are known, "
+                f"the first is fitted at {needed} (WATCH__MIN_ROWS)"
+            )
+            raise Problem(503, "no-champion", detail, retry_after=5)
+        return champion

@@ -1,0 +1,108 @@
+"""What is checked of every request before anybody answers it: host, origin, size."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from retuned.http.problems import Problem
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+
+
+class Guard:
+    """ASGI middleware. There is no access control yet, so a browser must not be a way in.
+
+    A page that somebody visits could otherwise post to a loopback address (Origin), or reach
+    it under a name of its own (Host: DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], max_body: int) -> None:
+        """Guard an app.
+
+        Args:
+            app: what answers.
+            hosts: names that the Host header may have, beside those of this machine.
+            max_body: bytes of a body at the most.
+        """
+        self._app = app
+        self._hosts = hosts
+        self._max_body = max_body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        problem = self._problem(scope["method"], headers)
+        if problem is not None:
+            await problem.response()(scope, receive, send)
+            return
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+            await send(message)
+
+        await self._app(scope, _limited(receive, self._max_body), send_safely)
+
+    def _problem(self, method: str, headers: Headers) -> Problem | None:
+        host = headers.get("host", "")
+        if not self._is_known(host):
+            detail = (
+                f"{host!r} is no name of this daemon; RETUNED_HTTP__HOSTS lists the names that "
+                "are allowed beside those of this machine"
+            )
+            return Problem(421, "wrong-host", detail)
+        origin = headers.get("origin")
+        if method not in {"GET", "HEAD"} and origin is not None:
+            if urlsplit(origin).netloc != host:
+                return Problem(403, "wrong-origin", f"a page of {origin!r} may not post here")
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > self._max_body:
+            return _too_large(self._max_body)
+        return None
+
+    def _is_known(self, host: str) -> bool:
+        name = urlsplit(f"//{host}").hostname or ""
+        if name in {"localhost", *self._hosts}:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            # A client on a unix socket has no name to ask for.
+            return not host
+
+
+def _limited(receive: Receive, max_body: int) -> Receive:
+    """Count what comes, for bodies that do not tell their length."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > max_body:
+            raise _too_large(max_body)
+        return message
+
+    return counted
+
+
+def _too_large(max_body: int) -> Problem:
+    detail = (
+        f"the body is larger than {max_body // 1_000_000} MB (RETUNED_HTTP__MAX_BODY_MB): "
+        "send it in parts"
+    )
+    return Problem(413, "too-large", detail)

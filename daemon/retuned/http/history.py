@@ -1,0 +1,81 @@
+"""What was measured, tried and decided."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import FileResponse, Response
+
+from retuned.http.answer import answer
+from retuned.http.problems import Problem
+
+if TYPE_CHECKING:
+    from retuned.http.desk import Desk
+    from retuned_pipelines.search.trial import Trial
+
+Limit = Annotated[int, Query(ge=1, le=10_000)]
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The routes of this room."""
+    room = APIRouter(prefix="/v1/models/{model}", tags=["history"])
+
+    @room.get("/drift", summary="Checks, newest first")
+    def drifts(model: str, limit: Limit = 100) -> Response:
+        desk.keeper(model)
+        found = desk.journal.drifts(model, limit)
+        return answer({"items": [check_summary(*item) for item in found]})
+
+    @room.get("/drift/{check}", summary="A check with every measurement")
+    def drift(model: str, check: str) -> Response:
+        desk.keeper(model)
+        found = desk.journal.drift(model, check)
+        if found is None:
+            raise Problem(404, "no-check", f"{model} has no check {check!r}")
+        return answer({"id": check, **found})
+
+    @room.get("/drift/{check}/report", summary="Evidently's page of a check (HTML)")
+    def report(model: str, check: str) -> FileResponse:
+        desk.keeper(model)
+        return FileResponse(desk.render(model, check), media_type="text/html")
+
+    @room.get("/studies", summary="Studies, newest first")
+    def studies(model: str, limit: Limit = 100) -> Response:
+        desk.keeper(model)
+        found = desk.studies.studies(model, limit)
+        return answer({"items": [record.to_json() for record in found]})
+
+    @room.get("/studies/{study}", summary="A study with its trials")
+    def study(model: str, study: str) -> Response:
+        desk.keeper(model)
+        found = desk.studies.study(model, study)
+        if found is None:
+            raise Problem(404, "no-study", f"{model} has no study {study!r}")
+        trials: tuple[Trial, ...] = desk.studies.trials(model, study)
+        return answer({**found.to_json(), "trials": [trial.to_json() for trial in trials]})
+
+    @room.get("/events", summary="The newest events, oldest first")
+    def events(model: str, limit: Limit = 100) -> Response:
+        desk.keeper(model)
+        found = desk.events.newest(model, limit)
+        return answer({"items": [event.to_json() for event in found]})
+
+    return room
+
+
+def check_summary(name: str, at: float, report: dict[str, Any]) -> dict[str, Any]:
+    """A check in a line."""
+    measurements = report["measurements"]
+    return {
+        "id": name,
+        "at": at,
+        "as_of": report["as_of"],
+        "rows": report["current"]["rows"],
+        "measurements": len(measurements),
+        "alarms": [
+            {key: found[key] for key in ("aspect", "subject", "method", "effect", "p_value")}
+            for found in measurements
+            if found["is_alarm"]
+        ],
+    }

@@ -1,0 +1,107 @@
+"""Models, their champions and versions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Header
+from starlette.responses import Response
+
+from retuned.http.answer import answer
+from retuned.http.problems import Problem
+
+if TYPE_CHECKING:
+    from retuned.http.desk import Desk
+    from retuned.keeper import Keeper
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The routes of this room."""
+    room = APIRouter(prefix="/v1/models", tags=["models"])
+
+    @room.get("", summary="All models under care")
+    def models() -> Response:
+        keepers = desk.keepers()
+        return answer({"items": [summary(desk, keepers[name]) for name in sorted(keepers)]})
+
+    @room.get("/{model}", summary="What is known of a model, and what is being done")
+    def model(model: str) -> Response:
+        return answer(status(desk, model))
+
+    @room.get("/{model}/champion", summary="The champion; ETag and If-None-Match work")
+    def champion(model: str, if_none_match: Annotated[str, Header()] = "") -> Response:
+        serving = desk.champion(model)
+        headers = {"ETag": serving.etag, "Cache-Control": "no-cache"}
+        wanted = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
+        if wanted & {serving.etag, "*"}:
+            return Response(status_code=304, headers=headers)
+        crowned = serving.crowned
+        body = {
+            "model": model,
+            "name": crowned.revision.name,
+            "epoch": crowned.epoch,
+            "version": crowned.version.to_json(),
+            "revision": crowned.revision.to_json(),
+            "features": serving.schema.to_json(),
+        }
+        return answer(body, headers=headers)
+
+    @room.get("/{model}/versions", summary="All versions, oldest first")
+    def versions(model: str) -> Response:
+        desk.keeper(model)
+        found = desk.registry.versions(model)
+        return answer({"items": [version.to_json() for version in found]})
+
+    @room.get("/{model}/versions/{number}", summary="A version with its verdict and revisions")
+    def version(model: str, number: int) -> Response:
+        desk.keeper(model)
+        for found in desk.registry.versions(model):
+            if found.number == number:
+                revisions = desk.registry.revisions(model, number)
+                body = {**found.to_json(), "revisions": [r.to_json() for r in revisions]}
+                return answer(body)
+        raise Problem(404, "no-version", f"{model} has no version {number}")
+
+    return room
+
+
+def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
+    """A model in a line."""
+    spec, state = keeper.spec, keeper.state
+    serving = desk.stage.of(spec.name)
+    counts = desk.log(spec.name).counts()
+    return {
+        "name": spec.name,
+        "task": spec.task.value,
+        "metric": spec.metric,
+        "rows": counts.rows,
+        "labelled": counts.labelled,
+        "champion": None if serving is None else serving.crowned.revision.name,
+        "running": [work.kind for work in state.flight],
+        "is_paused": state.is_paused,
+        "troubles": [asdict(trouble) for trouble in keeper.troubles],
+    }
+
+
+def status(desk: Desk, model: str) -> dict[str, Any]:
+    """Everything about a model that fits on a page."""
+    keeper = desk.keeper(model)
+    state, log = keeper.state, desk.log(model)
+    decision = state.last_decision
+    schema = log.schema
+    return {
+        **summary(desk, keeper),
+        "target": keeper.spec.target,
+        "last_seq": log.counts().last_seq,
+        "studies": state.studies,
+        "last_decision": None
+        if decision is None
+        else {
+            "decision": decision.choice.value,
+            "as_of": decision.as_of,
+            "reasons": list(decision.reasons),
+            "expected_cpu_s": decision.expected_cpu_s,
+        },
+        "features": None if schema is None else schema.to_json(),
+    }

@@ -1,0 +1,60 @@
+"""What an operator may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annotations at run time)
+
+from retuned.http.answer import answer
+from retuned_pipelines.care.facts import Called
+
+if TYPE_CHECKING:
+    from retuned.http.desk import Desk
+    from retuned_pipelines.care.facts import Action
+
+
+class Wish(BaseModel):
+    """Who asks, and why; written into the history."""
+
+    model_config = ConfigDict(extra="forbid")
+    who: str = Field("operator", max_length=200)
+    reason: str = Field("", max_length=2000)
+
+
+def routes(desk: Desk) -> APIRouter:
+    """The routes of this room."""
+    room = APIRouter(prefix="/v1/models/{model}", tags=["operator"])
+
+    def call(model: str, action: Action, wish: Wish | None) -> Response:
+        wish = wish or Wish()
+        keeper = desk.keeper(model)
+        keeper.accept(
+            Called(now=desk.clock.now(), action=action, who=wish.who, reason=wish.reason)
+        )
+        decision = keeper.state.last_decision
+        told = () if action != "retune" or decision is None else decision.reasons
+        body = {
+            "model": model,
+            "action": action,
+            "is_paused": keeper.state.is_paused,
+            "running": [work.kind for work in keeper.state.flight],
+            "reasons": list(told),
+        }
+        return answer(body, status=202)
+
+    @room.post("/retune", summary="Begin a study now", status_code=202)
+    def retune(model: str, wish: Wish | None = None) -> Response:
+        return call(model, "retune", wish)
+
+    @room.post("/pause", summary="Begin nothing more; the champion keeps serving", status_code=202)
+    def pause(model: str, wish: Wish | None = None) -> Response:
+        return call(model, "pause", wish)
+
+    @room.post("/resume", summary="Go on", status_code=202)
+    def resume(model: str, wish: Wish | None = None) -> Response:
+        return call(model, "resume", wish)
+
+    return room

@@ -1,0 +1,240 @@
+"""HTML of the pages. No script, nothing from elsewhere; everything shown is escaped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from retuned.http import charts
+from retuned.http.tell import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+REFRESH_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPage:
+    """What the page of a model shows, all in the JSON forms of the API.
+
+    Attributes:
+        status: the model's status.
+        version: the champion's version; None before there is one.
+        revision: and its revision.
+        versions: all versions, newest first.
+        losses: the champion's losses as its labels came.
+        checks: the newest checks.
+        studies: the newest studies with their trials.
+        events: the newest events, newest first.
+        away: why the registry's part is missing; "" where it is not.
+    """
+
+    status: Mapping[str, Any]
+    version: Mapping[str, Any] | None
+    revision: Mapping[str, Any] | None
+    versions: Sequence[Mapping[str, Any]]
+    losses: Sequence[float]
+    checks: Sequence[Mapping[str, Any]]
+    studies: Sequence[Mapping[str, Any]]
+    events: Sequence[Mapping[str, Any]]
+    away: str
+
+
+def overview(models: Sequence[Mapping[str, Any]], *, is_ready: bool, version: str) -> str:
+    """The page of all models."""
+    rows = [
+        (
+            f'<a href="/models/{escape(m["name"])}">{escape(m["name"])}</a>',
+            escape(m["task"]),
+            _champion(m),
+            f"{m['rows']:,}",
+            f"{m['labelled']:,}",
+            escape(", ".join(m["running"]) or ("paused" if m["is_paused"] else "watching")),
+            escape(_decision(m)),
+        )
+        for m in models
+    ]
+    heads = ("model", "task", "champion", "rows", "labelled", "doing", "last decision")
+    empty = "No model is under care: put a file &lt;name&gt;.env into RETUNED_MODELS_DIR."
+    note = "" if is_ready else '<p class="warn">The registry does not answer yet.</p>'
+    return _page("Models", note + _table(heads, rows, empty), version)
+
+
+def model(shown: ModelPage, *, version: str) -> str:
+    """The page of one model."""
+    name = escape(shown.status["name"])
+    away = f'<p class="warn">{escape(shown.away)}</p>' if shown.away else ""
+    troubles = "".join(
+        f'<p class="warn">{escape(t["order"])} failed {t["attempts"]} times: '
+        f"{escape(t['error'])}</p>"
+        for t in shown.status["troubles"]
+    )
+    parts = (
+        f'<p><a href="/">Models</a> / {name}</p>',
+        away + troubles,
+        _cards(shown),
+        _section("Loss as served", charts.line(shown.losses)),
+        _section("Studies", "".join(map(_study, shown.studies)) or _nothing("No study yet.")),
+        _section("Checks", _checks(shown)),
+        _section("Versions", _versions(shown.versions)),
+        _section("Events", _events(shown.events)),
+    )
+    return _page(shown.status["name"], "".join(parts), version)
+
+
+def docs(openapi: Mapping[str, Any], *, version: str) -> str:
+    """The list of routes."""
+    rows = [
+        (f"<code>{method.upper()}</code>", f"<code>{escape(path)}</code>", escape(item["summary"]))
+        for path, methods in openapi["paths"].items()
+        for method, item in methods.items()
+    ]
+    more = '<p>Machine-readable: <a href="/openapi.json">/openapi.json</a></p>'
+    body = f"<p>{escape(openapi['info']['description'])}</p>" + more
+    return _page("API", body + _table(("", "path", "what"), rows, ""), version)
+
+
+def _cards(shown: ModelPage) -> str:
+    status = shown.status
+    recipe = "none yet" if shown.version is None else _recipe(shown.version["members"][0])
+    learned = "" if shown.revision is None else f"learned from {shown.revision['rows']:,} rows"
+    items = (
+        ("Champion", _champion(status), f"{recipe}<br>{learned}"),
+        ("Rows", f"{status['rows']:,}", f"{status['labelled']:,} with a label"),
+        ("Metric", escape(status["metric"]), escape(f"{status['task']} of {status['target']}")),
+        (
+            "Doing",
+            escape(", ".join(status["running"]) or "watching"),
+            escape(_decision(status)) or "no decision yet",
+        ),
+    )
+    cards = "".join(
+        f'<div class="card"><h3>{head}</h3><p class="big">{big}</p><p>{small}</p></div>'
+        for head, big, small in items
+    )
+    return f'<div class="cards">{cards}</div>'
+
+
+def _study(study: Mapping[str, Any]) -> str:
+    trials = study["trials"]
+    state = study["stopped"] or f"running, {len(trials)} of {study['planned']} trials"
+    head = (
+        f"<h3>{escape(study['id'])} <small>{_moment(study['started_at'])}, "
+        f"{study['rows']:,} rows, {escape(state)}</small></h3>"
+    )
+    best = sorted((t for t in trials if t["score"] is not None), key=lambda t: -t["score"])[:5]
+    rows = [
+        (
+            str(trial["number"]),
+            escape(trial["origin"]),
+            _recipe(trial),
+            f"{trial['score']:.4g}",
+            "" if trial["gap"] is None else f"{trial['gap']:.3g}",
+            f"{trial['cost']['wall_s']:.1f}",
+            f"{trial['cost']['cpu_s']:.1f}",
+            f"{trial['cost']['peak_mb']:.0f}",
+        )
+        for trial in best
+    ]
+    heads = ("trial", "origin", "recipe", "score", "gap", "wall s", "CPU s", "peak MB")
+    return head + charts.trials(trials) + _table(heads, rows, "No trial yet.")
+
+
+def _checks(shown: ModelPage) -> str:
+    name = escape(shown.status["name"])
+    rows = [
+        (
+            escape(check["id"]),
+            _moment(check["at"]),
+            f"{check['rows']:,}",
+            "<br>".join(
+                f"{escape(a['subject'])} <small>{escape(a['method'])} {a['effect']:.2f}</small>"
+                for a in check["alarms"][:4]
+            )
+            or "no drift",
+            f'<a href="/v1/models/{name}/drift/{escape(check["id"])}/report">report</a>',
+        )
+        for check in shown.checks
+    ]
+    return _table(("check", "when", "rows", "alarms", ""), rows, "No check yet.")
+
+
+def _versions(versions: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            str(version["number"]),
+            _moment(version["created_at"]),
+            _recipe(version["members"][0]),
+            f"{version['verdict']['gain']:+.1%}",
+            escape(" ".join(version["verdict"]["reasons"])),
+        )
+        for version in versions
+    ]
+    return _table(("version", "when", "recipe", "gain", "why"), rows, "No version yet.")
+
+
+def _events(events: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (_moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events
+    ]
+    return _table(("when", "event", "what happened"), rows, "No event yet.")
+
+
+def _recipe(holder: Mapping[str, Any]) -> str:
+    recipe = holder["recipe"]
+    rows = "all rows" if recipe["window_rows"] is None else f"{recipe['window_rows']:,} rows"
+    settings = ", ".join(f"{name}={_short(value)}" for name, value in recipe["params"].items())
+    return f'<span title="{escape(settings)}">{escape(recipe["family"])} on {rows}</span>'
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _champion(status: Mapping[str, Any]) -> str:
+    return escape(status["champion"] or "none yet")
+
+
+def _decision(status: Mapping[str, Any]) -> str:
+    decision = status["last_decision"]
+    return "" if decision is None else f"{decision['decision']}: {' '.join(decision['reasons'])}"
+
+
+def _moment(at: float) -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return f'<time datetime="{moment.isoformat()}">{moment:%Y-%m-%d %H:%M:%S}</time>'
+
+
+def _section(title: str, body: str) -> str:
+    return f"<section><h2>{title}</h2>{body}</section>"
+
+
+def _nothing(text: str) -> str:
+    return f'<p class="dim">{text}</p>'
+
+
+def _table(heads: Sequence[str], rows: Sequence[Iterable[str]], empty: str) -> str:
+    if not rows:
+        return _nothing(empty)
+    head = "".join(f"<th>{cell}</th>" for cell in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _page(title: str, body: str, version: str) -> str:
+    style = (files("retuned.http") / "page.css").read_text()
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="refresh" content="{REFRESH_S}">'
+        f"<title>{escape(title)} · retuned</title><style>{style}</style></head><body>"
+        f'<header><a class="brand" href="/">retuned</a><nav><a href="/docs">API</a></nav></header>'
+        f"<main><h1>{escape(title)}</h1>{body}</main>"
+        f"<footer>retuned {escape(version)} · times are UTC</footer></body></html>"
+    )

@@ -1,0 +1,127 @@
+"""Problem details (RFC 9457): errors that tell what happened and what to do."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from retuned.errors import Interrupted, RetunedError, TransientError
+from retuned.rows.ingest import BadPayload, UnsupportedContent
+from retuned.serve.champion import BadFeatures
+from retuned.tune.report import NoReport
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import Request
+
+_log = logging.getLogger(__name__)
+
+_STATUS: dict[type[Exception], tuple[int, str]] = {
+    BadPayload: (400, "bad-payload"),
+    UnsupportedContent: (415, "unsupported-content"),
+    BadFeatures: (422, "bad-features"),
+    NoReport: (404, "no-report"),
+}
+
+
+class Problem(RetunedError):
+    """An answer that is not what was asked for."""
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        *,
+        retry_after: float | None = None,
+        **more: Any,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            status: HTTP status code.
+            kind: short name; the last part of the problem's type.
+            detail: what happened here, and what to do.
+            retry_after: seconds after which asking again makes sense.
+            more: further members.
+        """
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.retry_after = retry_after
+        self.more = more
+
+    def response(self) -> Response:
+        """The answer."""
+        body = {
+            "type": f"/problems/{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": str(self),
+            **self.more,
+        }
+        headers = {} if self.retry_after is None else {"Retry-After": f"{self.retry_after:.0f}"}
+        return Response(
+            orjson.dumps(body),
+            status_code=self.status,
+            headers=headers,
+            media_type="application/problem+json",
+        )
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app be answered by a problem."""
+    app.add_exception_handler(RetunedError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _plain)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def problem_of(error: RetunedError) -> Problem:
+    """The problem that an error of ours is."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, TransientError):
+        return Problem(503, "try-again", str(error), retry_after=error.retry_after)
+    if isinstance(error, Interrupted):
+        return Problem(503, "stopping", "the daemon stops; ask again", retry_after=5)
+    for kind, (status, name) in _STATUS.items():
+        if isinstance(error, kind):
+            return Problem(status, name, str(error))
+    _log.error("%s", error, extra={"action": "request_failed"})
+    return Problem(500, "internal", str(error))
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RetunedError)
+    return problem_of(error).response()
+
+
+async def _invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"where": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
+        for item in error.errors()
+    ]
+    told = "; ".join(f"{item['where']}: {item['reason']}" for item in found)
+    return Problem(422, "invalid", told, errors=found).response()
+
+
+async def _plain(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    return Problem(error.status_code, kind, str(error.detail)).response()
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    _log.error(
+        "%s %s failed", request.method, request.url.path, exc_info=error,
+        extra={"action": "request_failed"},
+    )
+    return Problem(500, "internal", "an unexpected error; the daemon's log tells more").response()

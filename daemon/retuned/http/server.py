@@ -1,0 +1,91 @@
+"""Listening: a socket of our own, and uvicorn on it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from retuned.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+STOP_S = 3
+_WAITING = 1024
+_UNIX = "unix:"
+
+
+def bind(listen: str) -> socket.socket:
+    """Bind the address that the settings name; the settings have checked its form.
+
+    A unix socket gets mode 0660: uvicorn's own would be open to everybody.
+
+    Raises:
+        ConfigError: the address is in use, or may not be used.
+    """
+    try:
+        if listen.startswith(_UNIX):
+            return _bound_unix(Path(listen.removeprefix(_UNIX)))
+        host, _, port = listen.rpartition(":")
+        family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), int(port)))
+    except OSError as error:
+        message = (
+            f"RETUNED_HTTP__LISTEN={listen} cannot be used: {error.strerror}. "
+            "Stop who uses it, or choose another address."
+        )
+        raise ConfigError(message) from error
+    listener.listen(_WAITING)
+    return listener
+
+
+def _bound_unix(path: Path) -> socket.socket:
+    if path.is_socket():
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(str(path))
+            except OSError:
+                path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o660)
+    listener.listen(_WAITING)
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with signals left to the daemon."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+        """Take no signal."""
+        yield
+
+
+async def run(app: FastAPI, listener: socket.socket) -> None:
+    """Answer requests for ever; when cancelled, let those under way finish."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=STOP_S,
+        server_header=False,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        server.should_exit = True
+        await serving
+        raise

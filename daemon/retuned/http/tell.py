@@ -1,0 +1,46 @@
+"""Events in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SHOWN = 4
+
+
+def tell(event: Mapping[str, Any]) -> str:
+    """Say in a line what an event (in its JSON form) tells of."""
+    body = event["body"]
+    match event["kind"]:
+        case "drift":
+            return f"{body['id']}: {_alarms(body['alarms'])}"
+        case "decided":
+            return f"{body['decision']}: {' '.join(body['reasons'])}"
+        case "study":
+            return f"{body['id']}: {body['trials']} trials, {body['stopped']}"
+        case "verdict":
+            verdict = body["verdict"]
+            return f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"
+        case "promoted":
+            return f"version {body['version']} ({body['recipes'][0]['family']})"
+        case "revised":
+            name = f"{body['version']}.{body['revision']}"
+            return f"{name}, refitted on {body['rows']:,} rows"
+        case "operator":
+            reason = f": {body['reason']}" if body["reason"] else ""
+            return f"{body['who']} asked to {body['action']}{reason}"
+        case "failed":
+            return f"{body['kind']} {body['order']}: {body['error']}"
+        case "recovered":
+            return f"{body['kind']} {body['order']} after {body['attempts']} attempts"
+    return ""
+
+
+def _alarms(alarms: list[dict[str, Any]]) -> str:
+    if not alarms:
+        return "no drift"
+    found = ", ".join(f"{alarm['subject']} ({alarm['effect']:.2f})" for alarm in alarms[:_SHOWN])
+    more = len(alarms) - _SHOWN
+    return f"{found} and {more} more" if more > 0 else found
