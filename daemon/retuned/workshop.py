@@ -105,7 +105,7 @@ class Workshop:
         message = f"{work!r} of {spec.name} is no order that the workshop knows"
         raise PermanentError(message)
 
-    @_do.register
+    @_do.register(Measure)
     def _measure(self, work: Measure, spec: ModelSpec) -> Measured:
         log = self._log(spec)
         self._score(spec, log, work.as_of)
@@ -113,19 +113,19 @@ class Workshop:
             now=self.clock.now(), order=work.id, report=measure(spec, work, log)
         )
 
-    @_do.register
+    @_do.register(Study)
     def _study(self, work: Study, spec: ModelSpec) -> Studied:
         return self.studies.run(spec, work, self._log(spec))
 
-    @_do.register
+    @_do.register(Judge)
     def _judge(self, work: Judge, spec: ModelSpec) -> Judged:
         return judge(spec, work, self._log(spec), self.bench, self.clock.now())
 
-    @_do.register
+    @_do.register(Refit)
     def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
         return refit(spec, work, self._log(spec), self.bench, self.clock.now())
 
-    @_do.register
+    @_do.register(Publish)
     def _publish(self, work: Publish, spec: ModelSpec) -> Published:
         artifacts = self._artifacts(work)
         self._score(spec, self._log(spec), work.revision.fitted_as_of)

@@ -12,12 +12,24 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from retuned.tell import tell
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from rich.console import Console
 
 _SHOWN = 8
+
+_STYLES = {
+    "drift": "yellow",
+    "decided": "cyan",
+    "study": "blue",
+    "verdict": "magenta",
+    "promoted": "bold green",
+    "revised": "green",
+    "failed": "bold red",
+}
 
 
 class Board:
@@ -89,31 +101,8 @@ class Board:
 
 def _line(event: dict[str, Any]) -> Text | None:
     """Say an event in a line; None for what is too frequent to show."""
-    kind, body = event["kind"], event["body"]
-    match kind:
-        case "drift":
-            alarms = body["alarms"]
-            if not alarms:
-                return None
-            found = ", ".join(f"{a['subject']} ({a['effect']:.2f})" for a in alarms[:4])
-            more = f" and {len(alarms) - 4} more" if len(alarms) > 4 else ""  # noqa: PLR2004
-            return Text(f"drift     {found}{more}", style="yellow")
-        case "decided":
-            text = f"decided   {body['decision']}: {' '.join(body['reasons'])}"
-            return Text(text, style="dim" if body["decision"] == "nothing" else "cyan")
-        case "study":
-            text = f"study     {body['id']}: {body['trials']} trials, {body['stopped']}"
-            return Text(text, style="blue")
-        case "verdict":
-            verdict = body["verdict"]
-            text = f"verdict   {verdict['ruling']}: {' '.join(verdict['reasons'])}"
-            return Text(text, style="magenta")
-        case "promoted":
-            family = body["recipes"][0]["family"]
-            return Text(f"promoted  version {body['version']} ({family})", style="bold green")
-        case "revised":
-            name = f"{body['version']}.{body['revision']}"
-            return Text(f"revised   {name}, refitted on {body['rows']} rows", style="green")
-        case "failed":
-            return Text(f"failed    {body['kind']}: {body['error']}", style="bold red")
-    return None
+    kind = event["kind"]
+    if kind not in _STYLES or (kind == "drift" and not event["body"]["alarms"]):
+        return None
+    is_quiet = kind == "decided" and event["body"]["decision"] == "nothing"
+    return Text(f"{kind:<9} {tell(event)}", style="dim" if is_quiet else _STYLES[kind])

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from retuned.http import charts
-from retuned.http.tell import tell
+from retuned.tell import tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -31,7 +31,7 @@ def store(redis: Redis, model: str, sha256: str, data: bytes) -> None:
         parts = range(0, max(len(data), 1), CHUNK_BYTES)
         for number, start in enumerate(parts):
             redis.set(keys.chunk(model, sha256, number), data[start : start + CHUNK_BYTES])
-        about = {"chunks": len(parts), "bytes": len(data)}
+        about: dict[Any, Any] = {"chunks": len(parts), "bytes": len(data)}
         redis.hset(keys.artifact(model, sha256), mapping=about)
 
 
@@ -43,12 +43,17 @@ def read(redis: Redis, model: str, sha256: str) -> bytes:
         Forged: it was changed.
         TransientError: Redis is away.
     """
+    parts: list[bytes] = []
     with translated():
         about: Any = redis.hgetall(keys.artifact(model, sha256))
-        count = int(about.get(b"chunks", 0))
-        names = [keys.chunk(model, sha256, number) for number in range(count)]
-        parts: list[Any] = [redis.get(name) for name in names]
-    if not count or any(part is None for part in parts):
+        # A count that was tampered with ends at the first chunk that is not there.
+        while about and str(len(parts)).encode() != about.get(b"chunks"):
+            part: Any = redis.get(keys.chunk(model, sha256, len(parts)))
+            if part is None:
+                parts.clear()
+                break
+            parts.append(part)
+    if not parts:
         message = f"the registry has lost artifact {sha256[:12]} of {model}: refit the model"
         raise PermanentError(message)
     data = b"".join(parts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import redis
 from redis import exceptions as failed
@@ -25,6 +24,8 @@ OLDEST = (6, 2)
 CONNECT_S = 3.0
 ANSWER_S = 10.0
 
+_PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN")
+
 
 def connect(source: RedisSettings | Path) -> redis.Redis:
     """Make a client; nothing is connected before its first command.
@@ -36,7 +37,8 @@ def connect(source: RedisSettings | Path) -> redis.Redis:
         source: settings of a server, or the path of a unix socket.
 
     Raises:
-        ConfigError: the URL cannot be read, or the password's file.
+        ConfigError: the URL cannot be read, or the password's file, or a CA file goes with
+            a URL without TLS.
     """
     options: dict[str, Any] = {
         "decode_responses": False,
@@ -53,6 +55,9 @@ def connect(source: RedisSettings | Path) -> redis.Redis:
     if source.password_file is not None:
         options["password"] = _password(source.password_file)
     if source.tls_ca_file is not None:
+        if not source.url.startswith("rediss://"):
+            message = "RETUNED_REDIS__TLS_CA_FILE needs a RETUNED_REDIS__URL of rediss://"
+            raise ConfigError(message)
         options["ssl_ca_certs"] = str(source.tls_ca_file)
     try:
         return redis.Redis.from_url(source.url, **options)
@@ -98,18 +103,24 @@ def translated() -> Iterator[None]:
     except (failed.BusyLoadingError, failed.ConnectionError, failed.TimeoutError) as error:
         message = f"Redis cannot be reached: {error}"
         raise TransientError(message) from error
-    except failed.OutOfMemoryError as error:
-        message = f"Redis is out of memory: {error}. Raise its maxmemory."
-        raise TransientError(message, retry_after=30.0) from error
-    except failed.ReadOnlyError as error:
-        message = f"Redis is a replica: {error}. Let RETUNED_REDIS__URL name the primary."
-        raise TransientError(message, retry_after=30.0) from error
     except failed.RedisError as error:
-        if "MISCONF" in str(error):
-            message = f"Redis cannot write to its disk: {error}"
-            raise TransientError(message, retry_after=30.0) from error
-        message = f"Redis answered with an error: {error}"
-        raise PermanentError(message) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: failed.RedisError) -> TransientError | PermanentError:
+    """What an error reply means; 6.2 reports those of scripts as text, without a type."""
+    text = str(error)
+    if isinstance(error, failed.OutOfMemoryError) or "-OOM " in text:
+        message = f"Redis is out of memory: {text}. Raise its maxmemory."
+    elif isinstance(error, failed.ReadOnlyError) or "-READONLY " in text:
+        message = f"Redis is a replica: {text}. Let RETUNED_REDIS__URL name the primary."
+    elif "MISCONF" in text:
+        message = f"Redis cannot write to its disk: {text}"
+    elif text.startswith(_PASSING):
+        return TransientError(f"Redis is busy: {text}")
+    else:
+        return PermanentError(f"Redis answered with an error: {text}")
+    return TransientError(message, retry_after=30.0)
 
 
 def _password(path: Path) -> str:
@@ -121,6 +132,6 @@ def _password(path: Path) -> str:
 
 
 def _shown(url: str) -> str:
-    """The URL without its password."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+    """The URL without its user and password, whether or not it can be parsed."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}{found}***@{rest.rpartition('@')[2]}" if "@" in rest else url

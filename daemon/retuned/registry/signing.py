@@ -6,13 +6,12 @@ import hashlib
 import hmac
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from retuned.errors import ConfigError, PermanentError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _BYTES = 32
 
@@ -37,25 +36,22 @@ class SigningKey:
         try:
             return cls._read(path)
         except FileNotFoundError:
-            draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(file, "w") as output:
-                output.write(secrets.token_hex(_BYTES))
-                output.flush()
-                os.fsync(output.fileno())
-            draft.rename(path)
+            _make(path)
             return cls._read(path)
 
     @classmethod
     def _read(cls, path: Path) -> SigningKey:
-        if path.stat().st_mode & 0o077:
-            message = f"{path} may be read by others than its owner: run chmod 600 {path}"
-            raise ConfigError(message)
         try:
+            is_open = path.stat().st_mode & 0o077
             secret = bytes.fromhex(path.read_text().strip())
+        except FileNotFoundError:
+            raise
         except (OSError, ValueError) as error:
             message = f"{path} is no signing key ({error}): restore it from a backup"
             raise ConfigError(message) from error
+        if is_open:
+            message = f"{path} may be read by others than its owner: run chmod 600 {path}"
+            raise ConfigError(message)
         if len(secret) != _BYTES:
             message = f"{path} is no signing key: expected {_BYTES * 2} hexadecimal digits"
             raise ConfigError(message)
@@ -77,3 +73,22 @@ class SigningKey:
                 "(signing.key in the state directory)"
             )
             raise Forged(text)
+
+
+def _make(path: Path) -> None:
+    """Write a new key, whole and on the disk, unless somebody else has just made one."""
+    file, draft = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.")
+    try:
+        with os.fdopen(file, "w") as output:
+            output.write(secrets.token_hex(_BYTES))
+            output.flush()
+            os.fsync(output.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        Path(draft).unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -79,9 +79,7 @@ class StudyBook:
         name = keys.study(record.model, record.id)
         with translated():
             self._redis.set(name, orjson.dumps(record.to_json()), nx=True)
-            self._redis.zadd(
-                keys.studies(record.model), {record.id: record.started_at}, nx=True
-            )
+            self._redis.zadd(keys.studies(record.model), {record.id: record.started_at}, nx=True)
             found: Any = self._redis.get(name)
         return StudyRecord.from_json(orjson.loads(found))
 

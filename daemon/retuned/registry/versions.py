@@ -12,6 +12,7 @@ from retuned.registry import artifacts as store
 from retuned.registry import keys
 from retuned.registry.connect import translated
 from retuned.registry.events import append_args
+from retuned.registry.signing import Forged
 from retuned_pipelines.version import Revision, Version
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if current == ARGV[1] then
   return {0, current}
 end
 if current ~= ARGV[2] then return {0, current} end
+local version = redis.call('HGET', KEYS[2], ARGV[6])
+local revision = redis.call('HGET', KEYS[3], ARGV[7])
+if (version and version ~= ARGV[3]) or (revision and revision ~= ARGV[4]) then return {2, ''} end
 redis.call('HSET', KEYS[1], 'name', ARGV[1], 'version', ARGV[3], 'revision', ARGV[4],
   'signature', ARGV[5], 'epoch', epoch + 1)
 redis.call('HSETNX', KEYS[2], ARGV[6], ARGV[3])
@@ -45,11 +49,15 @@ return {1, epoch + 1}
 
 ARGV: name, expected name, version JSON, revision JSON, signature, version number, revision
 number; then as `events.APPEND`: event id, time, JSON, ids kept, events kept.
+Returns 1 and the epoch; 0 and the champion's name, if another is expected; or 2, if the number
+stands for something else. An error is raised by the first write or by none.
 """
+
+_DONE, _TAKEN = 1, 2
 
 
 class Conflict(PermanentError):
-    """The champion is not the one that was to be replaced."""
+    """The champion is not the one that was to be replaced, or the number is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +77,14 @@ class Crowned:
 
 def signed_text(version: Version, revision: Revision) -> bytes:
     """What is signed: model, version, revision, their manifests and the artifacts' digests."""
-    return orjson.dumps(
-        [version.model, version.number, revision.number, version.to_json(), revision.to_json()],
-        option=orjson.OPT_SORT_KEYS,
+    return _canonical(
+        [version.model, version.number, revision.number, version.to_json(), revision.to_json()]
     )
+
+
+def _canonical(value: object) -> bytes:
+    """JSON that is the same for the same value, whatever the order of its keys."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 class Registry:
@@ -103,7 +115,7 @@ class Registry:
             event: tells of it.
 
         Raises:
-            Conflict: the champion is another one.
+            Conflict: the champion is another one, or the number stands for something else.
             Forged: an artifact is not what its digest says.
             TransientError: Redis is away; it may have happened, and can be asked for again.
         """
@@ -111,7 +123,7 @@ class Registry:
         for name in revision.artifacts:
             store.store(self._redis, model, name, artifacts[name])
         with translated():
-            is_done, found = self._publish(
+            outcome, found = self._publish(
                 keys=[
                     keys.champion(model),
                     keys.versions(model),
@@ -123,15 +135,21 @@ class Registry:
                 args=[
                     revision.name,
                     expected,
-                    orjson.dumps(version.to_json()),
-                    orjson.dumps(revision.to_json()),
+                    _canonical(version.to_json()),
+                    _canonical(revision.to_json()),
                     self._key.sign(signed_text(version, revision)),
                     version.number,
                     revision.number,
                     *append_args(event),
                 ],
             )
-        if not is_done:
+        if outcome == _TAKEN:
+            message = (
+                f"the registry has another {revision.name} of {model} already: numbers are "
+                "never used twice. Was the state directory restored from an older backup?"
+            )
+            raise Conflict(message)
+        if outcome != _DONE:
             message = (
                 f"the registry's champion of {model} is {found.decode() or 'none'}, "
                 f"not {expected or 'none'}: another daemon changed it, or Redis lost its data"
@@ -143,17 +161,25 @@ class Registry:
         """The champion; None before there is one.
 
         Raises:
-            Forged: its signature does not fit.
+            Forged: its signature does not fit, or is that of another model.
             TransientError: Redis is away.
         """
         with translated():
             found: Any = self._redis.hgetall(keys.champion(model))
         if not found:
             return None
-        version = Version.from_json(orjson.loads(found[b"version"]))
-        revision = Revision.from_json(orjson.loads(found[b"revision"]))
-        self._key.verify(signed_text(version, revision), found[b"signature"].decode())
-        return Crowned(version=version, revision=revision, epoch=int(found[b"epoch"]))
+        try:
+            version = Version.from_json(orjson.loads(found[b"version"]))
+            revision = Revision.from_json(orjson.loads(found[b"revision"]))
+            signature, epoch = found[b"signature"].decode(), int(found[b"epoch"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"the registry's champion of {model} cannot be read: it was changed"
+            raise Forged(message) from error
+        self._key.verify(signed_text(version, revision), signature)
+        if version.model != model:
+            message = f"the registry's champion of {model} is one of {version.model}"
+            raise Forged(message)
+        return Crowned(version=version, revision=revision, epoch=epoch)
 
     def artifact(self, model: str, sha256: str) -> bytes:
         """A fitted model as bytes; its digest has been verified.

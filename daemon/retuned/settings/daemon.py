@@ -8,7 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
@@ -43,8 +50,21 @@ class RedisSettings(BaseModel):
     @classmethod
     def _known_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
-            message = f"{value!r:.40} is no address of a Redis: expected redis://host:port/db, "
+            # Not the value itself: it may hold a password.
+            message = "is no address of a Redis: expected redis://host:port/db, "
             message += "rediss://host:port/db or unix:///path"
+            raise ValueError(message)
+        return value
+
+    @field_validator("username", "password_file", "tls_ca_file")
+    @classmethod
+    def _belongs_to_url(cls, value: object, info: ValidationInfo) -> object:
+        url = info.data.get("url")
+        if value and url == "":
+            message = "is of no use without RETUNED_REDIS__URL: set both or neither"
+            raise ValueError(message)
+        if value and url and info.field_name == "tls_ca_file" and not url.startswith("rediss://"):
+            message = "needs TLS: let RETUNED_REDIS__URL begin with rediss://"
             raise ValueError(message)
         return value
 
@@ -112,7 +132,11 @@ class Settings(BaseSettings):
     """The daemon's settings, read once."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        frozen=True,
+        extra="ignore",
     )
     state_dir: Path = Field(
         Path("state"),
@@ -140,9 +164,12 @@ def load(env_file: Path | None) -> Settings:
     given: dict[str, str] = {}
     if env_file is not None:
         given, findings = read_keys(env_file)
+        if not given and findings:
+            env_file = None
     known = {PREFIX + key for key in known_keys(Settings)}
     findings += unknown_keys(str(env_file), given, known)
-    surroundings = [key for key in os.environ if key.startswith(PREFIX)]
+    # In upper case: pydantic-settings would take retuned_... too.
+    surroundings = [key for key in os.environ if key.upper().startswith(PREFIX)]
     findings += unknown_keys(ENVIRONMENT, surroundings, known)
     settings = None
     try:

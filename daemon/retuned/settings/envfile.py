@@ -41,7 +41,10 @@ def read_keys(path: Path) -> tuple[dict[str, str], list[Finding]]:
     """Read an env file's keys and values.
 
     What python-dotenv and systemd read differently is a finding: expansion of ``${X}``,
-    comments behind a value, ``export``, spaces around ``=``, values over several lines.
+    comments behind a value, ``export``, spaces around ``=``, backslashes, and, for
+    systemd 252, comments that go on in the next line.
+
+    Where a file cannot be read there are no values, and one finding.
 
     Returns:
         Values by key, and what is wrong with the file.
@@ -55,12 +58,20 @@ def read_keys(path: Path) -> tuple[dict[str, str], list[Finding]]:
         return {}, [Finding(where, "", f"is not UTF-8 text: {error.reason} at byte {error.start}")]
     values: dict[str, str] = {}
     findings = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        if line.lstrip().startswith("#"):
+            if line.endswith("\\"):
+                problem = f"line {number} is a comment that ends in a backslash: systemd takes "
+                findings.append(Finding(where, "", problem + "the next line for a part of it"))
             continue
         found = _LINE.fullmatch(line)
         if found is None or not _KEY.fullmatch(found["key"]):
-            findings.append(Finding(where, "", f"line {number} is not KEY=value: {line!r:.60}"))
+            # Not the line itself: it may hold a password.
+            left = line.partition("=")[0].strip() if "=" in line else ""
+            problem = f"(line {number}) is not KEY=value with an upper-case KEY and no spaces"
+            findings.append(Finding(where, left, problem))
             continue
         key, value = found["key"], found["value"]
         problem = _problem(value)
@@ -78,13 +89,15 @@ def _problem(value: str) -> str:
     bare = value.strip()
     if bare != value:
         return "has spaces around its value; remove them"
+    if "\\" in bare:
+        return "has a backslash, which readers of env files understand differently; do without it"
     if bare[:1] in {"'", '"'}:
         is_whole = len(bare) > 1 and bare[-1] == bare[0] and bare[0] not in bare[1:-1]
         return "" if is_whole else "has a quote that does not end at the end of the line"
     if " #" in bare:
         return "has a comment behind its value; give the comment a line of its own"
-    if bare.endswith("\\"):
-        return "goes on in the next line; write it in one"
+    if "'" in bare or '"' in bare:
+        return "has a quote within its value; put the whole value in quotes of the other kind"
     return ""
 
 

@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retuned.tune.executor import OUT_OF_MEMORY, Outcome
+from retuned.tune.executor import OUT_OF_MEMORY
 from retuned.tune.inline import run_measured
 
 if TYPE_CHECKING:

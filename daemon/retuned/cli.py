@@ -1,0 +1,149 @@
+"""Arguments, exit codes, progress. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import retuned
+from retuned.errors import ConfigError, RetunedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OK, FAILED, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+EXITS = (
+    "exit codes: 0 done, 1 failed (the reason is on standard error), 2 wrong usage or settings, "
+    "3 no daemon answers"
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except ConfigError as error:
+        print(f"retuned: {error}", file=sys.stderr)
+        return USAGE
+    except RetunedError as error:
+        print(f"retuned: {error}", file=sys.stderr)
+        return UNREACHABLE if type(error).__name__ == "Unreachable" else FAILED
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        sys.stderr.close()
+        return OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="retuned",
+        description="Keeps tabular models tuned while the world changes under them.",
+        epilog=EXITS,
+    )
+    parser.add_argument("--version", action="version", version=f"retuned {retuned.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_service(commands)
+    _add_questions(commands)
+    _add_wishes(commands)
+    return parser
+
+
+def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="run the daemon")
+    _add_env_file(serve)
+    serve.set_defaults(run=_serve)
+    check = commands.add_parser("check", help="check settings, Redis, state directory and disk")
+    _add_env_file(check)
+    check.set_defaults(run=_check)
+    demo = commands.add_parser("demo", help="the main job on real data, in three minutes")
+    demo.add_argument("--stay", action="store_true", help="keep the daemon running at the end")
+    demo.add_argument("--port", type=int, default=0, help="where it listens; 0 for any free port")
+    demo.add_argument("--dir", help="where its files go; a temporary directory otherwise")
+    demo.set_defaults(run=_demo)
+
+
+def _add_questions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, what in (
+        ("status", "what a model is and what is being done; all models without a name"),
+        ("models", "all models under care"),
+        ("versions", "the versions of a model, or one with its verdict and revisions"),
+        ("drift", "the checks of a model, or one with every measurement"),
+        ("studies", "the studies of a model, or one with its trials"),
+        ("events", "the newest events of a model"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        if name != "models":
+            command.add_argument("model", nargs="?" if name == "status" else None)
+        if name in {"versions", "drift", "studies"}:
+            command.add_argument("which", nargs="?", help="number or id of one")
+        if name == "events":
+            command.add_argument("--limit", type=int, default=30, help="how many (default 30)")
+        command.add_argument("--json", action="store_true", help="print the answer as it came")
+        _add_address(command)
+        command.set_defaults(run=_ask, question=name)
+
+
+def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, what in (
+        ("retune", "begin a study now"),
+        ("pause", "begin nothing more; the champion keeps serving"),
+        ("resume", "go on"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("model")
+        command.add_argument("--reason", default="", help="written into the history")
+        _add_address(command)
+        command.set_defaults(run=_wish, wish=name)
+
+
+def _add_env_file(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="the daemon's settings, see configs/"
+    )
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--url", help="where the daemon listens: http://host:port or unix:/path"
+    )
+    command.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="take the address from these settings"
+    )
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from retuned.bootstrap import serve  # noqa: PLC0415 (seconds, and --help needs none of it)
+
+    return serve(args.env_file)
+
+
+def _check(args: argparse.Namespace) -> int:
+    from retuned.check import check  # noqa: PLC0415 (as above)
+
+    return OK if check(args.env_file, print) else FAILED
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from retuned.demo.run import main as demo  # noqa: PLC0415 (as above)
+
+    return demo(args)
+
+
+def _ask(args: argparse.Namespace) -> int:
+    from retuned.inquire import ask  # noqa: PLC0415 (as above)
+
+    ask(args)
+    return OK
+
+
+def _wish(args: argparse.Namespace) -> int:
+    from retuned.inquire import wish  # noqa: PLC0415 (as above)
+
+    wish(args)
+    return OK

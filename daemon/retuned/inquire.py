@@ -1,0 +1,276 @@
+"""Commands that ask a running daemon, and their tables."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from retuned.api import Api
+from retuned.settings import load
+from retuned.tell import tell
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from collections.abc import Iterable, Mapping, Sequence
+
+DEFAULT = "http://127.0.0.1:8420"
+_NARROW = 100
+
+
+def ask(args: Namespace) -> None:
+    """Answer a question of the command line.
+
+    Raises:
+        RetunedError: nobody answers, or what was asked for is not there.
+    """
+    api = _api(args)
+    try:
+        found = api.get(_path(args), **({"limit": args.limit} if "limit" in args else {}))
+    finally:
+        api.close()
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    console = Console()
+    # In a pipe or a log a line is a line.
+    console.width = max(console.width, _NARROW) if console.is_terminal else 1000
+    _SHOW[_shape(args)](console, found)
+
+
+def wish(args: Namespace) -> None:
+    """Ask for something to be done.
+
+    Raises:
+        RetunedError: nobody answers, or it was refused.
+    """
+    api = _api(args)
+    try:
+        body = {"who": getpass.getuser(), "reason": args.reason}
+        found = api.post(f"/v1/models/{args.model}/{args.wish}", body)
+    finally:
+        api.close()
+    print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
+
+
+def _api(args: Namespace) -> Api:
+    if args.url:
+        return Api(args.url)
+    return Api(load(args.env_file).http.listen if args.env_file else DEFAULT)
+
+
+def _path(args: Namespace) -> str:
+    model = getattr(args, "model", None)
+    if model is None:
+        return "/v1/models"
+    if args.question == "status":
+        return f"/v1/models/{model}"
+    which = getattr(args, "which", None)
+    return f"/v1/models/{model}/{args.question}" + (f"/{which}" if which else "")
+
+
+def _shape(args: Namespace) -> str:
+    if getattr(args, "model", None) is None:
+        return "models"
+    return f"one of {args.question}" if getattr(args, "which", None) else str(args.question)
+
+
+def _show_models(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("model", "task", "champion", "rows", "labelled", "doing", "troubles"),
+        (
+            (
+                m["name"],
+                m["task"],
+                m["champion"] or "none yet",
+                f"{m['rows']:,}",
+                f"{m['labelled']:,}",
+                _doing(m),
+                str(len(m["troubles"]) or ""),
+            )
+            for m in found["items"]
+        ),
+    )
+
+
+def _show_status(console: Console, found: Mapping[str, Any]) -> None:
+    decision = found["last_decision"]
+    lines = [
+        ("model", f"{found['name']} ({found['task']} of {found['target']})"),
+        ("metric", found["metric"]),
+        ("rows", f"{found['rows']:,}, {found['labelled']:,} with a label"),
+        ("champion", found["champion"] or "none yet"),
+        ("doing", _doing(found)),
+        ("studies", str(found["studies"])),
+    ]
+    if decision is not None:
+        told = f"{decision['decision']}: {' '.join(decision['reasons'])}"
+        lines.append(("decision", told))
+    lines += [
+        ("trouble", f"{t['order']} failed {t['attempts']} times: {t['error']}")
+        for t in found["troubles"]
+    ]
+    _print(console, ("", ""), lines)
+
+
+def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("version", "when", "recipe", "gain", "why"),
+        (
+            (
+                str(v["number"]),
+                _moment(v["created_at"]),
+                _recipe(v["members"][0]["recipe"]),
+                f"{v['verdict']['gain']:+.1%}",
+                " ".join(v["verdict"]["reasons"]),
+            )
+            for v in found["items"]
+        ),
+    )
+
+
+def _show_version(console: Console, found: Mapping[str, Any]) -> None:
+    verdict = found["verdict"]
+    lines = [
+        ("version", f"{found['number']}, of study {found['study'] or 'none (default recipe)'}"),
+        ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
+        ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
+    ]
+    recipe = found["members"][0]["recipe"]
+    lines += [("recipe", _recipe(recipe))]
+    lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
+    lines += [
+        (f"revision {r['number']}", f"{_moment(r['created_at'])}, learned from {r['rows']:,} rows")
+        for r in found["revisions"][-10:]
+    ]
+    _print(console, ("", ""), lines)
+
+
+def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("check", "when", "rows", "alarms"),
+        (
+            (
+                check["id"],
+                _moment(check["at"]),
+                f"{check['rows']:,}",
+                ", ".join(f"{a['subject']} ({a['method']} {a['effect']:.2f})" for a in check["alarms"])
+                or "no drift",
+            )
+            for check in found["items"]
+        ),
+    )
+
+
+def _show_drift(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("subject", "method", "effect", "floor", "p", "alarm", "note"),
+        (
+            (
+                m["subject"],
+                m["method"],
+                f"{m['effect']:.3f}",
+                f"{m['effect_floor']:g}",
+                f"{m['p_value']:.2g}",
+                "ALARM" if m["is_alarm"] else "",
+                m["note"],
+            )
+            for m in sorted(found["measurements"], key=lambda m: (not m["is_alarm"], -m["effect"]))
+        ),
+    )
+
+
+def _show_studies(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("study", "when", "rows", "ended", "best"),
+        (
+            (
+                s["id"],
+                _moment(s["started_at"]),
+                f"{s['rows']:,}",
+                s["stopped"] or "runs",
+                "" if s["best"] is None else f"trial {s['best_trial']}, {_recipe(s['best'])}",
+            )
+            for s in found["items"]
+        ),
+    )
+
+
+def _show_study(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("trial", "origin", "recipe", "score", "train", "gap", "wall s", "CPU s", "MB", "error"),
+        (
+            (
+                str(t["number"]),
+                t["origin"],
+                _recipe(t["recipe"]),
+                _short(t["score"]),
+                _short(t["train_score"]),
+                _short(t["gap"]),
+                f"{t['cost']['wall_s']:.2f}",
+                f"{t['cost']['cpu_s']:.2f}",
+                f"{t['cost']['peak_mb']:.0f}",
+                t["error"],
+            )
+            for t in found["trials"]
+        ),
+    )
+
+
+def _show_events(console: Console, found: Mapping[str, Any]) -> None:
+    _print(
+        console,
+        ("when", "event", "what happened"),
+        ((_moment(e["at"]), e["kind"], tell(e)) for e in found["items"]),
+    )
+
+
+_SHOW = {
+    "models": _show_models,
+    "status": _show_status,
+    "versions": _show_versions,
+    "one of versions": _show_version,
+    "drift": _show_drifts,
+    "one of drift": _show_drift,
+    "studies": _show_studies,
+    "one of studies": _show_study,
+    "events": _show_events,
+}
+
+
+def _print(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, show_header=any(heads), pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*row)
+        count += 1
+    console.print(table if count else "Nothing yet.", highlight=False, markup=False)
+
+
+def _doing(model: Mapping[str, Any]) -> str:
+    return "paused" if model["is_paused"] else ", ".join(model["running"]) or "watching"
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    rows = "all" if recipe["window_rows"] is None else f"{recipe['window_rows']:,}"
+    return f"{recipe['family']} on {rows} rows"
+
+
+def _short(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
