@@ -6,7 +6,7 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -36,14 +36,14 @@ class RedisSettings(BaseModel):
 
     model_config = _FROZEN
     url: str = Field(
-        "",
+        default="",
         description="redis://, rediss:// (TLS) or unix:// address of a server; empty: the daemon "
         "supervises a private, durable one",
     )
-    username: str = Field("", description="ACL user; empty: the default user")
-    password_file: Path | None = Field(None, description="file that holds the password")
+    username: str = Field(default="", description="ACL user; empty: the default user")
+    password_file: Path | None = Field(default=None, description="file that holds the password")
     tls_ca_file: Path | None = Field(
-        None, description="CA certificates that the server's own is checked with"
+        default=None, description="CA certificates that the server's own is checked with"
     )
 
     @field_validator("url")
@@ -74,14 +74,16 @@ class HttpSettings(BaseModel):
 
     model_config = _FROZEN
     listen: str = Field(
-        "127.0.0.1:8420",
+        default="127.0.0.1:8420",
         description="loopback address and port, or unix:/path; other addresses are refused, "
         "because there is no access control yet",
     )
     hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="further names that the Host header may have, comma separated"
+        default=(), description="further names that the Host header may have, comma separated"
     )
-    max_body_mb: int = Field(64, ge=1, le=1024, description="largest request body, megabytes")
+    max_body_mb: int = Field(
+        default=64, ge=1, le=1024, description="largest request body, megabytes"
+    )
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -114,17 +116,21 @@ class WorkSettings(BaseModel):
     """What runs fits."""
 
     model_config = _FROZEN
-    workers: int = Field(0, ge=0, le=1024, description="child processes at a time; 0: one a core")
-    executor: Literal["local"] = Field("local", description="where fits run")
+    workers: int = Field(
+        default=0, ge=0, le=1024, description="child processes at a time; 0: one a core"
+    )
+    executor: Literal["local"] = Field(default="local", description="where fits run")
 
 
 class LogSettings(BaseModel):
     """Logs, to standard error."""
 
     model_config = _FROZEN
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least level"
+    )
     format: Literal["auto", "json", "text"] = Field(
-        "auto", description="auto: JSON under systemd, readable text in a terminal"
+        default="auto", description="auto: JSON under systemd, readable text in a terminal"
     )
 
 
@@ -139,11 +145,11 @@ class Settings(BaseSettings):
         extra="ignore",
     )
     state_dir: Path = Field(
-        Path("state"),
+        default=Path("state"),
         description="rows, champions, journal, signing key; relative to the working directory",
     )
     models_dir: Path = Field(
-        Path("configs/models"), description="holds one file a model, <name>.env"
+        default=Path("configs/models"), description="holds one file a model, <name>.env"
     )
     redis: RedisSettings = RedisSettings()
     http: HttpSettings = HttpSettings()
@@ -173,7 +179,7 @@ def load(env_file: Path | None) -> Settings:
     findings += unknown_keys(ENVIRONMENT, surroundings, known)
     settings = None
     try:
-        settings = Settings(_env_file=env_file)
+        settings = Settings(**_from_file(env_file))
     except ValidationError as error:
         findings += [_placed(f, given, env_file) for f in invalid("", error, PREFIX)]
     except SettingsError as error:
@@ -181,6 +187,11 @@ def load(env_file: Path | None) -> Settings:
     if settings is None or findings:
         raise ConfigError("\n".join(finding.text for finding in findings))
     return settings
+
+
+def _from_file(env_file: Path | None) -> dict[str, Any]:
+    # As a dict, because type checkers do not see this argument of pydantic-settings.
+    return {"_env_file": env_file}
 
 
 def _placed(finding: Finding, given: Mapping[str, str], env_file: Path | None) -> Finding:

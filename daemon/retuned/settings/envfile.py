@@ -84,21 +84,23 @@ def read_keys(path: Path) -> tuple[dict[str, str], list[Finding]]:
 
 
 def _problem(value: str) -> str:
-    if "${" in value:
-        return "${...} is expanded by some readers of env files and not by others; write the value"
-    bare = value.strip()
-    if bare != value:
-        return "has spaces around its value; remove them"
-    if "\\" in bare:
-        return "has a backslash, which readers of env files understand differently; do without it"
-    if bare[:1] in {"'", '"'}:
-        is_whole = len(bare) > 1 and bare[-1] == bare[0] and bare[0] not in bare[1:-1]
-        return "" if is_whole else "has a quote that does not end at the end of the line"
-    if " #" in bare:
-        return "has a comment behind its value; give the comment a line of its own"
-    if "'" in bare or '"' in bare:
-        return "has a quote within its value; put the whole value in quotes of the other kind"
-    return ""
+    is_quoted = value[:1] in {"'", '"'}
+    is_whole = len(value) > 1 and value[-1] == value[0] and value[0] not in value[1:-1]
+    found = (
+        ("${" in value, "has ${...}, which some readers of env files expand; write the value"),
+        (value != value.strip(), "has spaces around its value; remove them"),
+        ("\\" in value, "has a backslash, which readers understand differently; do without it"),
+        (is_quoted and not is_whole, "has a quote that does not end at the end of the line"),
+        (
+            not is_quoted and " #" in value,
+            "has a comment behind its value; give the comment a line of its own",
+        ),
+        (
+            not is_quoted and ("'" in value or '"' in value),
+            "has a quote within its value; put the whole value in quotes of the other kind",
+        ),
+    )
+    return next((problem for is_so, problem in found if is_so), "")
 
 
 def _unquoted(value: str) -> str:
@@ -111,7 +113,7 @@ def unknown_keys(where: str, keys: Iterable[str], known: Collection[str]) -> lis
     for key in keys:
         if key in known:
             continue
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(key.upper(), known, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
         findings.append(Finding(where, key, f"unknown key; {hint}"))
     return findings

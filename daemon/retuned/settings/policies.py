@@ -1,0 +1,232 @@
+"""The policies' keys of a model file: types, ranges, defaults and what they mean."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
+
+from retuned_pipelines.spec import (
+    GatePolicy,
+    Method,
+    SchedulePolicy,
+    SearchPolicy,
+    WatchPolicy,
+)
+
+_FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+_SHORTEST_S = 60.0
+_LONGEST_S = 366 * 86_400.0
+_WATCH, _SEARCH, _GATE, _SCHEDULE = WatchPolicy(), SearchPolicy(), GatePolicy(), SchedulePolicy()
+
+
+class WatchKeys(BaseModel):
+    """When to look for change, and what counts as one."""
+
+    model_config = _FROZEN
+    every_rows: int = Field(default=_WATCH.every_rows, ge=10, description="rows between two checks")
+    min_rows: int = Field(
+        default=_WATCH.min_rows,
+        ge=50,
+        description="labelled rows before a first champion is fitted",
+    )
+    reference_rows: int = Field(
+        default=_WATCH.reference_rows, ge=50, description="rows of a check's reference at the most"
+    )
+    input_alpha: float = Field(
+        default=_WATCH.input_alpha,
+        gt=0,
+        lt=1,
+        description="false-discovery rate over a check's features",
+    )
+    input_effect: float = Field(
+        default=_WATCH.input_effect,
+        ge=0,
+        le=1,
+        description="smallest KS distance or Cramer's V that is an alarm",
+    )
+    loss_alpha: float = Field(
+        default=_WATCH.loss_alpha,
+        gt=0,
+        lt=1,
+        description="level of the test on the champion's loss",
+    )
+    loss_effect: float = Field(
+        default=_WATCH.loss_effect,
+        ge=0,
+        description="smallest relative rise of the loss: .05 is 5 %",
+    )
+    refresh_share: float = Field(
+        default=_WATCH.refresh_share,
+        gt=0,
+        description="share of new labels at which the champion's recipe is refitted",
+    )
+
+
+class SearchKeys(BaseModel):
+    """What one study may try, and how much it may cost."""
+
+    model_config = _FROZEN
+    method: Method = Field(
+        default=_SEARCH.method, description="auto (random, then Bayesian), random or bayesian"
+    )
+    families: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=_SEARCH.families, min_length=1, description="model families, comma separated"
+    )
+    trials: int = Field(default=_SEARCH.trials, ge=1, le=10_000, description="trials at the most")
+    random_trials: int = Field(
+        default=_SEARCH.random_trials, ge=0, description="random trials before Bayesian ones"
+    )
+    batch: int = Field(
+        default=_SEARCH.batch, ge=1, le=1000, description="recipes asked for at a time"
+    )
+    folds: int = Field(
+        default=_SEARCH.folds, ge=1, le=50, description="time-ordered validation folds"
+    )
+    budget_s: float = Field(
+        default=_SEARCH.budget_s, gt=0, description="seconds of a study at the most"
+    )
+    trial_s: float = Field(
+        default=_SEARCH.trial_s, gt=0, description="seconds of a trial at the most"
+    )
+    trial_mb: int = Field(
+        default=_SEARCH.trial_mb, ge=100, description="megabytes that a trial may allocate"
+    )
+    max_rows: int = Field(
+        default=_SEARCH.max_rows,
+        ge=100,
+        description="labelled rows that a study looks at, the newest",
+    )
+    cooldown_rows: int = Field(
+        default=_SEARCH.cooldown_rows,
+        ge=0,
+        description="new labels before drift may begin another study",
+    )
+    seed: int = Field(default=_SEARCH.seed, ge=0, lt=2**31, description="seed of everything random")
+
+    @field_validator("families", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("families")
+    @classmethod
+    def _known_families(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Slow to import, and needed only where a model file is read.
+        from retuned_pipelines.models.families import FAMILIES  # noqa: PLC0415
+
+        known = sorted(set(FAMILIES) - {"constant"})
+        unknown = [name for name in value if name not in known]
+        if unknown:
+            message = f"{', '.join(unknown)}: no such model family; known are {', '.join(known)}"
+            raise ValueError(message)
+        if len(set(value)) < len(value):
+            message = "names a family twice"
+            raise ValueError(message)
+        return value
+
+
+class GateKeys(BaseModel):
+    """What a challenger must show."""
+
+    # Defaults too: another key can make them impossible.
+    model_config = {**_FROZEN, "validate_default": True}
+    blocks: int = Field(
+        default=_GATE.blocks, ge=1, le=1000, description="blocks of the newest rows"
+    )
+    min_blocks: int = Field(
+        default=_GATE.min_blocks, ge=1, description="fewer blocks are a refusal"
+    )
+    block_rows: int = Field(
+        default=_GATE.block_rows, ge=5, description="rows of a block at the least"
+    )
+    max_rows: int = Field(
+        default=_GATE.max_rows, ge=20, description="rows of all blocks at the most"
+    )
+    share: float = Field(
+        default=_GATE.share,
+        gt=0,
+        lt=1,
+        description="share of the labels that a study leaves to the gate",
+    )
+    min_gain: float = Field(
+        default=_GATE.min_gain,
+        ge=0,
+        lt=1,
+        description="the gain's lower bound must be above this share of the champion's loss",
+    )
+    margin: float = Field(
+        default=_GATE.margin, ge=0, lt=1, description="up to this much worse counts as equal"
+    )
+    confidence: float = Field(
+        default=_GATE.confidence, gt=0.5, lt=1, description="one-sided confidence of the bounds"
+    )
+
+    @field_validator("min_blocks")
+    @classmethod
+    def _blocks_are_possible(cls, value: int, info: ValidationInfo) -> int:
+        blocks = info.data.get("blocks", value)
+        if value > blocks:
+            message = f"{value} is more than GATE__BLOCKS, which is {blocks}"
+            raise ValueError(message)
+        return value
+
+    @field_validator("max_rows")
+    @classmethod
+    def _rows_are_possible(cls, value: int, info: ValidationInfo) -> int:
+        needed = info.data.get("min_blocks", 0) * info.data.get("block_rows", 0)
+        if needed > value:
+            message = f"{value} is less than GATE__MIN_BLOCKS x GATE__BLOCK_ROWS, which is {needed}"
+            raise ValueError(message)
+        return value
+
+
+class ScheduleKeys(BaseModel):
+    """When to search without any other reason."""
+
+    model_config = _FROZEN
+    cron: str = Field(
+        default=_SCHEDULE.cron,
+        description="five fields as in crontab, UTC, such as 0 3 * * 1; or empty",
+    )
+    every_s: float = Field(
+        default=_SCHEDULE.every_s,
+        ge=0,
+        le=_LONGEST_S,
+        description="seconds between two studies, 60 or more; 0: none",
+    )
+
+    @field_validator("cron")
+    @classmethod
+    def _is_crontab(cls, value: str) -> str:
+        problem = _cron_problem(value) if value else ""
+        if problem:
+            message = f"{value!r} {problem}: expected five fields in UTC, such as 0 3 * * 1"
+            raise ValueError(message)
+        return value
+
+    @field_validator("every_s")
+    @classmethod
+    def _is_the_only_one(cls, value: float, info: ValidationInfo) -> float:
+        if 0 < value < _SHORTEST_S:
+            message = f"{value:g} is too often: 0 for none, or {_SHORTEST_S:.0f} and more"
+            raise ValueError(message)
+        if value and info.data.get("cron"):
+            message = "SCHEDULE__CRON is set too; keep one of the two"
+            raise ValueError(message)
+        return value
+
+
+def _cron_problem(cron: str) -> str:
+    from apscheduler.triggers.cron import CronTrigger  # noqa: PLC0415 (see above)
+
+    try:
+        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    except ValueError as error:
+        return f"is no crontab schedule ({error})"
+    never = trigger.get_next_fire_time(None, datetime.now(UTC)) is None
+    return "never comes" if never else ""
