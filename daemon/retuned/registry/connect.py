@@ -27,7 +27,7 @@ ANSWER_S = 10.0
 _PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN")
 
 
-def connect(source: RedisSettings | Path) -> redis.Redis:
+def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redis.Redis:
     """Make a client; nothing is connected before its first command.
 
     Commands are never repeated by the client: a repeated one could count twice. It returns
@@ -35,6 +35,7 @@ def connect(source: RedisSettings | Path) -> redis.Redis:
 
     Args:
         source: settings of a server, or the path of a unix socket.
+        answer_s: seconds that an answer is waited for.
 
     Raises:
         ConfigError: the URL cannot be read, or the password's file, or a CA file goes with
@@ -42,7 +43,7 @@ def connect(source: RedisSettings | Path) -> redis.Redis:
     """
     options: dict[str, Any] = {
         "decode_responses": False,
-        "socket_timeout": ANSWER_S,
+        "socket_timeout": answer_s,
         "socket_connect_timeout": CONNECT_S,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,

@@ -18,7 +18,7 @@ from pathlib import Path
 from redis import exceptions as failed
 
 from retuned.errors import ConfigError, PermanentError
-from retuned.registry.connect import connect
+from retuned.registry.connect import ANSWER_S, connect, ping
 
 START_S = 60.0
 STOP_S = 5.0
@@ -26,6 +26,7 @@ _TURN_S = 0.01
 _LONGEST_PATH = 107
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES = 5
+_FOLDERS_SINCE = 7
 _SYSTEM = "/usr/bin:/usr/local/bin"
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -57,12 +58,15 @@ def find_binary() -> Path:
 class EmbeddedRedis:
     """Supervises one server. `start` and `stop` belong to the main thread."""
 
-    def __init__(self, directory: Path, binary: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, binary: Path | None = None, *, patience_s: float = START_S
+    ) -> None:
         """Keep everything in that folder.
 
         Args:
             directory: made if it is not there; only its owner may look into it.
             binary: the server to run; None for `find_binary`.
+            patience_s: seconds that one may take to answer, or one left behind to end.
 
         Raises:
             ConfigError: the socket's path would be too long for the kernel.
@@ -71,6 +75,7 @@ class EmbeddedRedis:
         self.socket = self.directory / "redis.sock"
         self._log = self.directory / "redis.log"
         self._binary = binary
+        self._patience_s = patience_s
         self._process: subprocess.Popen[bytes] | None = None
         if len(str(self.socket).encode()) > _LONGEST_PATH:
             message = (
@@ -96,7 +101,7 @@ class EmbeddedRedis:
 
         Raises:
             RuntimeError: not called from the main thread, with which the server would end.
-            ConfigError: there is no redis-server.
+            ConfigError: there is no redis-server, or one that is too old for the data.
             PermanentError: it does not start (shows the end of its log), or the one that was
                 left behind does not end.
         """
@@ -112,6 +117,7 @@ class EmbeddedRedis:
         self._process = self._spawn(binary)
         try:
             self._wait_ready()
+            self._check_age()
         except BaseException:
             self.stop()
             raise
@@ -161,14 +167,26 @@ class EmbeddedRedis:
             )
         )
 
+    def _check_age(self) -> None:
+        """Refuse a server that does not see the data of a newer one: it would seem lost."""
+        with closing(connect(self.socket)) as client:
+            version = ping(client)
+        newer = self.directory / "appendonlydir"
+        if int(version.partition(".")[0]) < _FOLDERS_SINCE and newer.exists():
+            message = (
+                f"{newer} was written by Redis {_FOLDERS_SINCE} or later, which {version} cannot "
+                "read: install that again (Debian: apt install redis-server)"
+            )
+            raise ConfigError(message)
+
     def _wait_ready(self) -> None:
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self._patience_s
         with closing(connect(self.socket)) as client:
             while self.is_running() and time.monotonic() < deadline:
                 try:
                     client.ping()
                 except failed.BusyLoadingError:
-                    deadline = time.monotonic() + START_S
+                    deadline = time.monotonic() + self._patience_s
                     time.sleep(_TURN_S)
                 except failed.RedisError:
                     time.sleep(_TURN_S)
@@ -183,7 +201,7 @@ class EmbeddedRedis:
     def _end_orphan(self) -> None:
         if not self.socket.exists():
             return
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + self._patience_s
         while _listens(self.socket):
             if time.monotonic() >= deadline:
                 message = (
@@ -192,7 +210,8 @@ class EmbeddedRedis:
                 )
                 raise PermanentError(message)
             # It answers nothing while it loads or ends: whether anybody listens is what counts.
-            with closing(connect(self.socket)) as client, suppress(failed.RedisError):
+            client = connect(self.socket, answer_s=min(ANSWER_S, self._patience_s))
+            with closing(client), suppress(failed.RedisError):
                 client.shutdown(nosave=True)
             time.sleep(_TURN_S)
         self.socket.unlink(missing_ok=True)
