@@ -24,7 +24,9 @@ OLDEST = (6, 2)
 CONNECT_S = 3.0
 ANSWER_S = 10.0
 
-_PASSING = ("BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "NOREPLICAS", "TRYAGAIN")
+# The client has types for some passing refusals, whose texts it shortens.
+_PASSING = (failed.ClusterDownError, failed.MasterDownError, failed.TryAgainError)
+_PASSING_TEXTS = ("BUSY ", "NOREPLICAS ")
 
 
 def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redis.Redis:
@@ -38,8 +40,7 @@ def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redi
         answer_s: seconds that an answer is waited for.
 
     Raises:
-        ConfigError: the URL cannot be read, or the password's file, or a CA file goes with
-            a URL without TLS.
+        ConfigError: the URL cannot be read, or the password's file.
     """
     options: dict[str, Any] = {
         "decode_responses": False,
@@ -56,9 +57,6 @@ def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redi
     if source.password_file is not None:
         options["password"] = _password(source.password_file)
     if source.tls_ca_file is not None:
-        if not source.url.startswith("rediss://"):
-            message = "RETUNED_REDIS__TLS_CA_FILE needs a RETUNED_REDIS__URL of rediss://"
-            raise ConfigError(message)
         options["ssl_ca_certs"] = str(source.tls_ca_file)
     try:
         return redis.Redis.from_url(source.url, **options)
@@ -117,7 +115,7 @@ def _refusal(error: failed.RedisError) -> TransientError | PermanentError:
         message = f"Redis is a replica: {text}. Let RETUNED_REDIS__URL name the primary."
     elif "MISCONF" in text:
         message = f"Redis cannot write to its disk: {text}"
-    elif text.startswith(_PASSING):
+    elif isinstance(error, _PASSING) or text.startswith(_PASSING_TEXTS):
         return TransientError(f"Redis is busy: {text}")
     else:
         return PermanentError(f"Redis answered with an error: {text}")

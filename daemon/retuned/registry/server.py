@@ -220,7 +220,7 @@ class EmbeddedRedis:
 def _listens(path: Path) -> bool:
     """Whether a process listens on a unix socket, be it frozen."""
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # noqa: FBT003 (its only parameter)
+        probe.settimeout(0)
         try:
             probe.connect(str(path))
         except BlockingIOError:
