@@ -62,16 +62,16 @@ def _findings(settings: Settings) -> Iterator[tuple[bool, str]]:
 
 def _state(directory: Path) -> Iterator[tuple[bool, str]]:
     existing = directory.absolute()
-    while not existing.exists():
+    # Not Path.exists, which raises where this user may not look.
+    while not os.path.exists(existing):  # noqa: PTH110
         existing = existing.parent
+    is_there = existing == directory.absolute()
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        what = "may not be written" if existing == directory.absolute() else "cannot be made"
+        what = "may not be written" if is_there else "cannot be made"
         yield False, f"RETUNED_STATE_DIR={directory} {what}: give this user the right to {existing}"
         return
-    yield True, f"state directory: {directory}" + (
-        "" if directory.exists() else " (made at the first start)"
-    )
-    if directory.exists() and directory.stat().st_mode & 0o077:
+    yield True, f"state directory: {directory}" + ("" if is_there else " (made at the first start)")
+    if is_there and directory.stat().st_mode & 0o077:
         yield False, f"{directory} is open to other users: run chmod 700 {directory}"
     free_mb = shutil.disk_usage(existing).free // 1_000_000
     told = f"disk: {free_mb:,} MB free at {existing}"
@@ -95,18 +95,21 @@ def _server(redis: RedisSettings) -> Iterator[tuple[bool, str]]:
         client = connect(redis)
         version = ping(client)
         with translated():
-            found: Any = client.config_get("maxmemory-policy")
+            # Not CONFIG GET, which hosted servers refuse.
+            memory: Any = client.info("memory")
             durable: Any = client.info("persistence")
     except RetunedError as error:
         yield False, f"RETUNED_REDIS__URL: {error}"
         return
     yield True, f"Redis {version} answers"
-    policy = next(iter(found.values()), "noeviction")
-    policy = policy.decode() if isinstance(policy, bytes) else policy
+    policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
-        yield False, (
-            f"Redis may throw the registry away (maxmemory-policy {policy}): "
-            "set maxmemory-policy noeviction"
+        yield (
+            False,
+            (
+                f"Redis may throw the registry away (maxmemory-policy {policy}): "
+                "set maxmemory-policy noeviction"
+            ),
         )
     if not durable.get("aof_enabled"):
         yield False, "Redis does not write what it promises to disk: set appendonly yes"

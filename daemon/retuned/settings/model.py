@@ -108,11 +108,13 @@ class LoadedModels:
 
 def load_models(directory: Path) -> LoadedModels:
     """Read all model files of a directory, in the order of their names."""
-    if not directory.is_dir():
-        problem = "RETUNED_MODELS_DIR is no directory; make it, with one <name>.env a model"
-        return LoadedModels({}, (Finding(str(directory), "", problem),))
+    try:
+        paths = sorted(path for path in directory.iterdir() if path.name.endswith(".env"))
+    except OSError as error:
+        problem = f"RETUNED_MODELS_DIR cannot be read: {error.strerror}; expected a directory with "
+        return LoadedModels({}, (Finding(str(directory), "", problem + "one <name>.env a model"),))
     specs, findings = {}, []
-    for path in sorted(directory.glob("*.env")):
+    for path in paths:
         spec, found = load_model(path)
         findings += found
         if spec is not None:

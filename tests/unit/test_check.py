@@ -1,0 +1,182 @@
+"""``retuned check``: tells all that is wrong before a start, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from retuned.check import check
+from retuned.registry.connect import connect
+from retuned.registry.server import EmbeddedRedis
+from retuned.settings.daemon import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODEL = "TASK=regression\nTARGET=y\n"
+
+
+@pytest.fixture
+def directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with one right model, named by the environment; short, for unix sockets."""
+    for key in list(os.environ):
+        if key.upper().startswith(PREFIX):
+            monkeypatch.delenv(key)
+    path = Path(tempfile.mkdtemp(prefix="retuned-"))
+    (path / "models").mkdir()
+    (path / "models" / "bikes.env").write_text(MODEL)
+    monkeypatch.setenv("RETUNED_STATE_DIR", str(path / "state"))
+    monkeypatch.setenv("RETUNED_MODELS_DIR", str(path / "models"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def redis(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EmbeddedRedis]:
+    """A server of the user's own: durable, and evicting nothing."""
+    server = EmbeddedRedis(directory / "redis")
+    server.start()
+    monkeypatch.setenv("RETUNED_REDIS__URL", f"unix://{server.socket}")
+    yield server
+    server.stop()
+
+
+def told(env_file: Path | None = None) -> tuple[bool, list[str], list[str]]:
+    """Whether all is fine, what is fine, and what is wrong."""
+    lines: list[str] = []
+    is_fine = check(env_file, lines.append)
+    marks = {line.split()[0] for line in lines}
+    assert marks <= {"ok", "WRONG"}
+    return (
+        is_fine,
+        [line[7:] for line in lines if line.startswith("ok ")],
+        [line[7:] for line in lines if line.startswith("WRONG ")],
+    )
+
+
+def test_a_right_configuration_is_told_line_by_line(directory: Path) -> None:
+    is_fine, fine, wrong = told()
+    assert (is_fine, wrong) == (True, [])
+    for start in ("settings", "model bikes", "state directory", "disk", "Redis: a private one"):
+        assert any(line.startswith(start) for line in fine)
+    assert not (directory / "state").exists()
+
+
+def test_wrong_settings_are_told_all(directory: Path) -> None:
+    path = directory / "retuned.env"
+    path.write_text("RETUNED_STAT_DIR=x\nRETUNED_LOG__LEVEL=loud\n")
+    is_fine, _, wrong = told(path)
+    assert not is_fine
+    assert [line.split(": ")[1] for line in wrong] == ["RETUNED_STAT_DIR", "RETUNED_LOG__LEVEL"]
+
+
+def test_a_wrong_model_is_told_beside_a_right_one(directory: Path) -> None:
+    (directory / "models" / "elec.env").write_bytes(b"TASK=\xff\n")
+    is_fine, fine, wrong = told()
+    assert not is_fine
+    assert any(line.startswith("model bikes") for line in fine)
+    assert [line.split(": ")[0] for line in wrong] == [str(directory / "models" / "elec.env")]
+
+
+def test_no_model_at_all_is_told(directory: Path) -> None:
+    (directory / "models" / "bikes.env").unlink()
+    assert "put <name>.env there" in told()[2][0]
+
+
+def test_a_state_directory_that_is_open_to_others_is_told(directory: Path) -> None:
+    (directory / "state").mkdir(mode=0o700)
+    assert told()[0]
+    (directory / "state").chmod(0o755)
+    assert "chmod 700" in told()[2][0]
+
+
+def test_a_state_directory_that_cannot_be_one_is_told(directory: Path) -> None:
+    (directory / "state").write_text("a file")
+    (line,) = told()[2]
+    assert line.startswith("RETUNED_STATE_DIR=")
+
+
+def test_a_state_directory_too_long_for_a_socket_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNED_STATE_DIR", str(directory / ("s" * 100)))
+    assert "too long" in told()[2][0]
+
+
+def test_a_right_redis_is_told_with_its_version(redis: EmbeddedRedis) -> None:
+    is_fine, fine, wrong = told()
+    assert (is_fine, wrong) == (True, [])
+    assert any(line.startswith("Redis ") and "answers" in line for line in fine)
+    assert redis.is_running()
+
+
+def test_a_redis_that_may_lose_the_registry_is_told(redis: EmbeddedRedis) -> None:
+    with closing(connect(redis.socket)) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("appendonly", "no")
+    is_fine, _, wrong = told()
+    assert not is_fine
+    assert [("noeviction" in line, "appendonly yes" in line) for line in wrong] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_a_redis_that_keeps_its_configuration_to_itself_is_fine(
+    redis: EmbeddedRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(connect(redis.socket)) as client:
+        client.acl_setuser(
+            "guest", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-config"]
+        )
+    monkeypatch.setenv("RETUNED_REDIS__USERNAME", "guest")
+    assert told()[2] == []
+
+
+def test_a_redis_that_is_away_is_told(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETUNED_REDIS__URL", f"unix://{directory}/nobody.sock")
+    assert "cannot be reached" in told()[2][0]
+
+
+# Gives up root's rights after the imports, and looks where it may not.
+WITHOUT_RIGHTS = """
+import os, sys
+from retuned.check import check
+import retuned_pipelines.evaluate.metrics
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+sys.exit(0 if check(None, print) else 1)
+"""
+
+
+@pytest.mark.parametrize("key", ["RETUNED_STATE_DIR", "RETUNED_MODELS_DIR"])
+def test_a_directory_that_this_user_may_not_see_is_told(directory: Path, key: str) -> None:
+    directory.chmod(0o755)
+    (directory / "closed").mkdir(mode=0o700)
+    given = {key: str(directory / "closed" / "inner")}
+    if os.getuid() == 0:
+        ended = subprocess.run(
+            [sys.executable, "-c", WITHOUT_RIGHTS],
+            env={**os.environ, **given},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (1, "")
+        output = ended.stdout
+    else:
+        (directory / "closed").chmod(0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(key, given[key])
+            output = "\n".join(told()[2])
+        (directory / "closed").chmod(0o700)
+    assert str(directory / "closed") in output
