@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -75,9 +76,12 @@ class Roster:
         loaded = self._load()
         for finding in loaded.findings:
             _log.error("%s", finding.text, extra={"action": "model_file_wrong"})
-        wrong = {finding.where.rpartition("/")[2].removesuffix(".env") for finding in loaded.findings}
-        for name in self._keepers.keys() - loaded.specs.keys() - wrong:
-            self._park(name)
+        wrong = {Path(finding.where) for finding in loaded.findings}
+        if all(path.suffix == ".env" for path in wrong):
+            # Otherwise the directory itself cannot be read, which removes no model.
+            named = {path.stem for path in wrong}
+            for name in self._keepers.keys() - loaded.specs.keys() - named:
+                self._park(name)
         for name, spec in loaded.specs.items():
             self._take(name, spec)
 

@@ -57,10 +57,6 @@ def routes(desk: Desk) -> APIRouter:
 def _gathered(desk: Desk, model: str) -> page.ModelPage:
     """Everything that a model's page shows; what the registry holds may be away."""
     champion = desk.stage.of(model)
-    losses: list[float] = []
-    if champion is not None:
-        log, number = desk.log(model), champion.crowned.version.number
-        losses = log.losses(number).loss[-LOSSES:].tolist()
     try:
         records = desk.studies.studies(model, STUDIES)
         studies = [
@@ -81,7 +77,7 @@ def _gathered(desk: Desk, model: str) -> page.ModelPage:
         version=None if crowned is None else crowned.version.to_json(),
         revision=None if crowned is None else crowned.revision.to_json(),
         versions=versions,
-        losses=losses,
+        losses=desk.log(model).newest_losses(LOSSES).loss.tolist(),
         checks=checks,
         studies=studies,
         events=events,

@@ -26,7 +26,7 @@ class ModelPage:
         version: the champion's version; None before there is one.
         revision: and its revision.
         versions: all versions, newest first.
-        losses: the champion's losses as its labels came.
+        losses: the newest losses as served, in the order in which labels came.
         checks: the newest checks.
         studies: the newest studies with their trials.
         events: the newest events, newest first.

@@ -49,6 +49,7 @@ CREATE TABLE loss (
     version INTEGER NOT NULL, revision INTEGER NOT NULL, loss REAL NOT NULL
 );
 CREATE INDEX loss_by_version ON loss (version, label_seq);
+CREATE INDEX loss_by_label ON loss (label_seq);
 """
 
 

@@ -179,12 +179,16 @@ class RowLog:
                 "ORDER BY label_seq, row_seq",
                 (version, after, _last_seq(db) if until is None else until),
             ).fetchall()
-        columns = np.array(found, dtype=np.float64).reshape(-1, 3)
-        return Losses(
-            row_seq=columns[:, 0].astype(np.int64),
-            label_seq=columns[:, 1].astype(np.int64),
-            loss=columns[:, 2],
-        )
+        return _losses(found)
+
+    def newest_losses(self, limit: int) -> Losses:
+        """Read the newest losses as served, under whatever version."""
+        with self._file.read() as db:
+            found = db.execute(
+                "SELECT row_seq, label_seq, loss FROM loss ORDER BY label_seq DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return _losses(found[::-1])
 
     def last_scored(self) -> int:
         """Sequence number of the newest label whose row has a loss; 0 without any."""
@@ -220,6 +224,15 @@ class RowLog:
             adopted += changed
         db.execute("UPDATE total SET orphans = orphans - ?", (adopted,))
         return matured
+
+
+def _losses(found: Sequence[tuple[int, int, float]]) -> Losses:
+    columns = np.array(found, dtype=np.float64).reshape(-1, 3)
+    return Losses(
+        row_seq=columns[:, 0].astype(np.int64),
+        label_seq=columns[:, 1].astype(np.int64),
+        loss=columns[:, 2],
+    )
 
 
 class _Plan:
