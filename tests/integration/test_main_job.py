@@ -146,6 +146,7 @@ def test_a_killed_daemon_repeats_what_was_in_flight(
         if trial.number == 4:
             house.stop.set()
 
+    house.settle()
     house.workshop = replace(house.workshop, studies=replace(study, observe=observe))
     house.new_keeper()
     house.keeper.resume()
