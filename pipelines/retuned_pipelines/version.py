@@ -49,9 +49,7 @@ class Version:
         """JSON form."""
         return {
             **asdict(self),
-            "members": [
-                {"recipe": m.recipe.to_json(), "weight": m.weight} for m in self.members
-            ],
+            "members": [{"recipe": m.recipe.to_json(), "weight": m.weight} for m in self.members],
             "verdict": self.verdict.to_json(),
         }
 

@@ -41,9 +41,7 @@ from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Cost
 from retuned_pipelines.spec import ModelSpec
 
-SPEC = ModelSpec(
-    name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error"
-)
+SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error")
 COST = Cost(wall_s=2.0, cpu_s=1.5, peak_mb=100.0)
 BETTER = Recipe.of("linear", {"alpha": 0.5}, 200)
 
@@ -361,9 +359,7 @@ def test_a_result_reported_twice_counts_once() -> None:
 def test_a_champion_found_in_the_registry_is_adopted() -> None:
     reign = settled().reign
     assert reign is not None
-    found = Published(
-        now=5.0, order="", version=reign.version, revision=reign.revision, epoch=7
-    )
+    found = Published(now=5.0, order="", version=reign.version, revision=reign.revision, epoch=7)
     state, orders = react(SPEC, CareState(), found)
     assert state.reign is not None
     assert state.reign.revision == reign.revision
@@ -374,9 +370,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("arrive"), st.integers(0, 3000), st.integers(0, 3000)),
         st.tuples(st.just("tick"), st.just(0), st.just(0)),
-        st.tuples(
-            st.sampled_from(["retune", "pause", "resume"]), st.just(0), st.just(0)
-        ),
+        st.tuples(st.sampled_from(["retune", "pause", "resume"]), st.just(0), st.just(0)),
         st.tuples(st.just("finish"), st.integers(0, 9), st.integers(0, 1)),
     ),
     max_size=60,

@@ -147,8 +147,10 @@ def _show(client: Client, board: Board, number: int, losses: list[NDArray[np.flo
     window = recipe["window_rows"] or "all"
     counts = board.counts
     board.show("champion", f"{name}, {recipe['family']} on {window} rows")
-    board.show("error", f"{losses[-1].mean():.1f} in period {number}, "
-                        f"{np.concatenate(losses).mean():.1f} so far")
+    board.show(
+        "error",
+        f"{losses[-1].mean():.1f} in period {number}, {np.concatenate(losses).mean():.1f} so far",
+    )
     board.show(
         "so far",
         f"{counts['drift']} checks with drift, {counts['decided']} decisions, "

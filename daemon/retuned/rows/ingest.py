@@ -70,7 +70,7 @@ class ParsedLabels:
     rejected: tuple[Rejected, ...]
 
 
-class _Refusal(Exception):  # noqa: N818 (never leaves this module)
+class _Refusal(Exception):
     """Why one row is refused."""
 
 
@@ -250,15 +250,11 @@ def _time(record: dict[str, Any], spec: ModelSpec, now_us: int) -> int:
     )
 
 
-def _values(
-    record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]
-) -> list[Any]:
+def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:
     if not record.keys() <= allowed:
         unknown = ", ".join(sorted(repr(name) for name in record.keys() - allowed))
         _refuse(f"unknown field {unknown}: the model's features were fixed by its first rows")
-    return [
-        _value(record.get(feature.name), feature.name, feature.kind) for feature in features
-    ]
+    return [_value(record.get(feature.name), feature.name, feature.kind) for feature in features]
 
 
 def _value(given: object, name: str, kind: Kind) -> float | str | None:

@@ -74,9 +74,7 @@ class Bench:
             raise Interrupted
         return [future.result() for future in futures]
 
-    def waited(
-        self, futures: Sequence[Future[Outcome]], *, at_most_s: float | None = None
-    ) -> bool:
+    def waited(self, futures: Sequence[Future[Outcome]], *, at_most_s: float | None = None) -> bool:
         """Wait for all futures; False where the time was over before.
 
         Raises:

@@ -52,7 +52,5 @@ def run_measured(call: Call) -> Outcome:
         error = OUT_OF_MEMORY if is_memory else f"{type(caught).__name__}: {caught}"
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    cost = Cost(
-        wall_s=time.monotonic() - begun, cpu_s=cpu_s, peak_mb=after.ru_maxrss * 1024 / 1e6
-    )
+    cost = Cost(wall_s=time.monotonic() - begun, cpu_s=cpu_s, peak_mb=after.ru_maxrss * 1024 / 1e6)
     return Outcome(value=value, error=error, cost=cost)

@@ -189,9 +189,7 @@ class LocalExecutor:
             # SIGKILL from elsewhere is nearly always the kernel, out of memory.
             error = KILLED if code != _SIGKILL else f"{KILLED} ({OUT_OF_MEMORY}, or by hand)"
             return Outcome(error=error, cost=_cost_so_far(running))
-        return replace(
-            outcome, cost=replace(outcome.cost, wall_s=time.monotonic() - running.begun)
-        )
+        return replace(outcome, cost=replace(outcome.cost, wall_s=time.monotonic() - running.begun))
 
     def _kill(self, running: _Running) -> Outcome:
         cost = _cost_so_far(running)

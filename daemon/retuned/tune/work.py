@@ -105,7 +105,9 @@ def run_trial(request: TrialRequest) -> TrialScores:
             request.recipe, learned, request.task, seed=request.seed, threads=request.threads
         )
         for part, scores in ((unseen, validation), (learned.newest(len(unseen)), train)):
-            output = aligned(model.predict(model.layout.encode(part.features)), model.classes, classes)
+            output = aligned(
+                model.predict(model.layout.encode(part.features)), model.classes, classes
+            )
             target = encoded_target(part, classes)
             scores.append(score(request.metric, request.task, target, output, classes))
     if not np.isfinite(validation).any():

@@ -6,7 +6,7 @@ repeats what was in flight, and the results are the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 (the journal resolves annotations at run time)
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 

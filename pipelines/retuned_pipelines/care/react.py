@@ -308,9 +308,7 @@ def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         learned_until=reign.revision.fitted_as_of,
         learned_rows=reign.revision.rows,
     )
-    return _launch(
-        replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure
-    )
+    return _launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
 
 
 def _grow(_spec: ModelSpec, state: CareState) -> Answer:
@@ -363,9 +361,7 @@ def _retune(state: CareState, reason: str) -> Answer:
         as_of=state.last_seq,
         champion=() if state.reign is None else _recipes(state.reign),
     )
-    state = replace(
-        state, studies=state.studies + 1, studied_labelled=max(1, state.labelled)
-    )
+    state = replace(state, studies=state.studies + 1, studied_labelled=max(1, state.labelled))
     state, orders = _launch(state, study)
     return state, told + orders
 

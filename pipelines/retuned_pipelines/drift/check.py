@@ -47,6 +47,4 @@ def check(
 def _span(window: Window) -> Span:
     if len(window) == 0:
         return Span(first_seq=0, last_seq=0, rows=0)
-    return Span(
-        first_seq=int(window.seq.min()), last_seq=int(window.seq.max()), rows=len(window)
-    )
+    return Span(first_seq=int(window.seq.min()), last_seq=int(window.seq.max()), rows=len(window))

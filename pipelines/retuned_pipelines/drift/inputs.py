@@ -98,7 +98,9 @@ def _values(kind: Kind, before: pa.ChunkedArray, after: pa.ChunkedArray) -> _Tes
     if kind is Kind.NUMBER:
         found = stats.ks_2samp(old.to_numpy(), new.to_numpy(), method="asymp")
         distance = float(found.statistic)
-        return _Test(method=method, statistic=distance, p_value=float(found.pvalue), effect=distance)
+        return _Test(
+            method=method, statistic=distance, p_value=float(found.pvalue), effect=distance
+        )
     return replace(_homogeneity(_counts(old, new)), method=method)
 
 
@@ -138,9 +140,7 @@ def _homogeneity(table: NDArray[np.float64]) -> _Test:
     corrected = columns - (columns - 1) ** 2 / (total - 1)
     smaller = min(corrected, 2 - 1 / (total - 1)) - 1
     effect = math.sqrt(excess / smaller) if smaller > 0 else 0.0
-    return _Test(
-        method="chi2", statistic=float(statistic), p_value=float(p_value), effect=effect
-    )
+    return _Test(method="chi2", statistic=float(statistic), p_value=float(p_value), effect=effect)
 
 
 def _pooled(table: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -183,7 +183,9 @@ def _resampled_means(
     """Means (RESAMPLES, columns) of circular block resamples of a series (n, columns)."""
     size, columns = series.shape
     count = math.ceil(size / length)
-    wrapped = np.concatenate([np.zeros((1, columns)), np.cumsum(np.concatenate([series] * 2), axis=0)])
+    wrapped = np.concatenate(
+        [np.zeros((1, columns)), np.cumsum(np.concatenate([series] * 2), axis=0)]
+    )
     sums = wrapped[length : length + size] - wrapped[:size]
     starts = rng.integers(0, size, (RESAMPLES, count))
     return np.asarray(sums[starts].sum(axis=1) / (count * length))

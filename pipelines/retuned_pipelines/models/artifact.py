@@ -43,7 +43,9 @@ def dump(model: FittedModel) -> bytes:
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("model.json", _EPOCH), json.dumps(about))
-        archive.writestr(zipfile.ZipInfo("estimator.skops", _EPOCH), skops.io.dumps(model.estimator))
+        archive.writestr(
+            zipfile.ZipInfo("estimator.skops", _EPOCH), skops.io.dumps(model.estimator)
+        )
     return output.getvalue()
 
 
@@ -62,7 +64,9 @@ def load(data: bytes) -> FittedModel:
         message = f"this is no model artifact: {error}"
         raise ValueError(message) from error
     if about.get("format") != FORMAT:
-        message = f"artifact format {about.get('format')} is not {FORMAT}: written by another release"
+        message = (
+            f"artifact format {about.get('format')} is not {FORMAT}: written by another release"
+        )
         raise ValueError(message)
     try:
         estimator = skops.io.loads(estimator_data, trusted=list(TRUSTED))

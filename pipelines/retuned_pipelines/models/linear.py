@@ -47,7 +47,10 @@ def _default(task: Task) -> Mapping[str, Scalar]:
 def _build(plan: Plan) -> Pipeline:
     numbers = Pipeline(
         [
-            ("impute", SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)),
+            (
+                "impute",
+                SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
+            ),
             ("scale", StandardScaler()),
         ]
     )

@@ -101,8 +101,9 @@ def next_batch(
         drawn = firsts[number] if number < len(firsts) else None
         for attempt in range(_REDRAWS):
             if drawn is None or drawn[1] in known:
-                drawn = origin, propose(
-                    space, earlier, origin, seed=(policy.seed, batch, number, attempt)
+                drawn = (
+                    origin,
+                    propose(space, earlier, origin, seed=(policy.seed, batch, number, attempt)),
                 )
             if drawn[1] not in known:
                 known.add(drawn[1])
