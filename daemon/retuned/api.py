@@ -63,9 +63,16 @@ class Api:
         """Send something; errors as for `get`."""
         return self._ask("POST", path, json=body)
 
-    def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, str] | None = None,
+        json: object = None,
+    ) -> dict[str, Any]:
         try:
-            response = self._http.request(method, path, **options)
+            response = self._http.request(method, path, params=params, json=json)
         except httpx.TransportError as error:
             message = (
                 f"no daemon answers at {self.address} ({error}): start one with 'retuned serve', "

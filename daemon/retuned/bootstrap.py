@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -145,8 +144,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     registry, book, events = Registry(client, key), StudyBook(client), EventLog(client)
     forwarder = Forwarder(journal, events, lambda: ping(client))
     stage = Stage(state / "champions", key)
-    cores = os.process_cpu_count() if sys.version_info >= (3, 13) else len(os.sched_getaffinity(0))
-    cores = cores or 1
+    cores = len(os.sched_getaffinity(0))
     workers = settings.search.workers or cores
     lanes = ThreadLanes(quick=QUICK_THREADS, study=workers)
     stack.callback(lanes.close)

@@ -109,9 +109,7 @@ def _add_env_file(command: argparse.ArgumentParser) -> None:
 
 
 def _add_address(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--url", help="where the daemon listens: http://host:port or unix:/path"
-    )
+    command.add_argument("--url", help="where the daemon listens: http://host:port or unix:/path")
     command.add_argument(
         "--env-file", type=Path, metavar="FILE", help="take the address from these settings"
     )

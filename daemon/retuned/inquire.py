@@ -161,7 +161,9 @@ def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:
                 check["id"],
                 _moment(check["at"]),
                 f"{check['rows']:,}",
-                ", ".join(f"{a['subject']} ({a['method']} {a['effect']:.2f})" for a in check["alarms"])
+                ", ".join(
+                    f"{a['subject']} ({a['method']} {a['effect']:.2f})" for a in check["alarms"]
+                )
                 or "no drift",
             )
             for check in found["items"]

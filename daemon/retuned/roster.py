@@ -152,16 +152,12 @@ class Roster:
         try:
             found = self._adopt(keeper.spec)
             reign = keeper.state.reign
-            if found is not None and (
-                reign is None or reign.revision.name != found.revision.name
-            ):
+            if found is not None and (reign is None or reign.revision.name != found.revision.name):
                 keeper.accept(found)
         except TransientError as error:
             _log.warning("%s", error, extra={"action": "registry_away", "model": name})
             if keeper.state.reign is None or self._stage.of(name) is None:
-                self._lanes.submit(
-                    Lane.QUICK, lambda: self._settle(name, keeper), delay_s=RETRY_S
-                )
+                self._lanes.submit(Lane.QUICK, lambda: self._settle(name, keeper), delay_s=RETRY_S)
                 return
         except RetunedError as error:
             _log.error("%s", error, extra={"action": "adoption_failed", "model": name})

@@ -109,9 +109,7 @@ class Workshop:
     def _measure(self, work: Measure, spec: ModelSpec) -> Measured:
         log = self._log(spec)
         self._score(spec, log, work.as_of)
-        return Measured(
-            now=self.clock.now(), order=work.id, report=measure(spec, work, log)
-        )
+        return Measured(now=self.clock.now(), order=work.id, report=measure(spec, work, log))
 
     @_do.register(Study)
     def _study(self, work: Study, spec: ModelSpec) -> Studied:

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.acceptance.daemon import RealDaemon
 
 from retuned.demo.daemon import free_port
 from retuned.demo.history import Batch, read_history
-from tests.acceptance.daemon import RealDaemon
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 

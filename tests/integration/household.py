@@ -47,7 +47,11 @@ class Household:
         self.redis = redis
         self.rows = RowLogs(self.directory / "rows")
         self.journal = Journal(self.directory / "journal.sqlite", self.clock)
-        self.registry, self.book, self.events = Registry(redis, key), StudyBook(redis), EventLog(redis)
+        self.registry, self.book, self.events = (
+            Registry(redis, key),
+            StudyBook(redis),
+            EventLog(redis),
+        )
         self.forwarder = Forwarder(self.journal, self.events, redis.ping)
         self.stage = Stage(self.directory / "champions", key)
         self.stop = threading.Event()

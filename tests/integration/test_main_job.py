@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.integration.household import Household
 
 from retuned.registry.connect import connect
 from retuned.registry.server import EmbeddedRedis
@@ -17,7 +18,6 @@ from retuned_pipelines.care.facts import Called
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Origin, Trial
 from retuned_pipelines.spec import GatePolicy, ModelSpec, SearchPolicy, WatchPolicy
-from tests.integration.household import Household
 
 SPEC = ModelSpec(
     name="demo",
@@ -136,9 +136,7 @@ def test_events_reach_the_registry_once_and_in_their_order(house: Household) -> 
     ]
 
 
-def test_a_killed_daemon_repeats_what_was_in_flight(
-    house: Household, redis: EmbeddedRedis
-) -> None:
+def test_a_killed_daemon_repeats_what_was_in_flight(house: Household, redis: EmbeddedRedis) -> None:
     study = house.workshop.studies
 
     # The daemon dies in the middle of the first study, after five trials.

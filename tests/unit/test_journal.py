@@ -95,10 +95,10 @@ def test_forwarded_events_wait_no_longer(journal: Journal) -> None:
     assert journal.waiting(10) == (event("b"),)
 
 
-def test_an_event_that_is_repeated_waits_once(journal: Journal) -> None:
-    journal.append("demo", {}, [event("a")])
+def test_an_event_that_is_repeated_waits_once_and_where_it_was(journal: Journal) -> None:
     journal.append("demo", {}, [event("a"), event("b")])
-    assert [waiting.id for waiting in journal.waiting(10)] == ["a", "b"]
+    journal.append("demo", {}, [event("a"), event("c")])
+    assert [waiting.id for waiting in journal.waiting(10)] == ["a", "b", "c"]
 
 
 def test_drift_reports_are_told_newest_first_with_their_time(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from hypothesis import given
@@ -32,10 +33,16 @@ def test_only_the_owner_may_read_a_new_key_and_no_draft_stays(tmp_path: Path) ->
 
 
 def test_those_who_make_a_key_at_the_same_time_get_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "signing.key"
-    with ThreadPoolExecutor(8) as pool:
-        keys = set(pool.map(lambda _: SigningKey.load_or_make(path), range(32)))
-    assert len(keys) == 1
+    together = Barrier(4)
+
+    def make(path: Path) -> SigningKey:
+        together.wait(10)
+        return SigningKey.load_or_make(path)
+
+    with ThreadPoolExecutor(4) as pool:
+        for attempt in range(50):
+            keys = set(pool.map(make, [tmp_path / f"{attempt}.key"] * 4))
+            assert len(keys) == 1
 
 
 def test_a_key_that_others_may_read_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.http.problems import Problem
-from retuned.serve.champion import Champion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
+    from retuned.serve.champion import Champion
     from retuned.serve.stage import Stage
 
 

@@ -66,9 +66,9 @@ class Guard:
             )
             return Problem(421, "wrong-host", detail)
         origin = headers.get("origin")
-        if method not in {"GET", "HEAD"} and origin is not None:
-            if urlsplit(origin).netloc != host:
-                return Problem(403, "wrong-origin", f"a page of {origin!r} may not post here")
+        is_change = method not in {"GET", "HEAD"}
+        if is_change and origin is not None and urlsplit(origin).netloc != host:
+            return Problem(403, "wrong-origin", f"a page of {origin!r} may not post here")
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body:
             return _too_large(self._max_body)

@@ -20,8 +20,8 @@ class Wish(BaseModel):
     """Who asks, and why; written into the history."""
 
     model_config = ConfigDict(extra="forbid")
-    who: str = Field("operator", max_length=200)
-    reason: str = Field("", max_length=2000)
+    who: str = Field(default="operator", max_length=200)
+    reason: str = Field(default="", max_length=2000)
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -31,9 +31,7 @@ def routes(desk: Desk) -> APIRouter:
     def call(model: str, action: Action, wish: Wish | None) -> Response:
         wish = wish or Wish()
         keeper = desk.keeper(model)
-        keeper.accept(
-            Called(now=desk.clock.now(), action=action, who=wish.who, reason=wish.reason)
-        )
+        keeper.accept(Called(now=desk.clock.now(), action=action, who=wish.who, reason=wish.reason))
         decision = keeper.state.last_decision
         told = () if action != "retune" or decision is None else decision.reasons
         body = {

@@ -178,9 +178,7 @@ def _versions(versions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (_moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events
-    ]
+    rows = [(_moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events]
     return _table(("when", "event", "what happened"), rows, "No event yet.")
 
 
@@ -221,9 +219,7 @@ def _table(heads: Sequence[str], rows: Sequence[Iterable[str]], empty: str) -> s
     if not rows:
         return _nothing(empty)
     head = "".join(f"<th>{cell}</th>" for cell in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import orjson
 from fastapi.exceptions import RequestValidationError
@@ -40,7 +40,7 @@ class Problem(RetunedError):
         detail: str,
         *,
         retry_after: float | None = None,
-        **more: Any,
+        **more: object,
     ) -> None:
         """Describe it.
 
@@ -99,29 +99,30 @@ def problem_of(error: RetunedError) -> Problem:
 
 
 async def _ours(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RetunedError)
-    return problem_of(error).response()
+    return problem_of(cast("RetunedError", error)).response()
 
 
 async def _invalid(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
     found = [
         {"where": ".".join(str(part) for part in item["loc"]), "reason": item["msg"]}
-        for item in error.errors()
+        for item in cast("RequestValidationError", error).errors()
     ]
     told = "; ".join(f"{item['where']}: {item['reason']}" for item in found)
     return Problem(422, "invalid", told, errors=found).response()
 
 
 async def _plain(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    kind = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
-    return Problem(error.status_code, kind, str(error.detail)).response()
+    found = cast("HTTPException", error)
+    kind = HTTPStatus(found.status_code).phrase.lower().replace(" ", "-")
+    return Problem(found.status_code, kind, str(found.detail)).response()
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:
     _log.error(
-        "%s %s failed", request.method, request.url.path, exc_info=error,
+        "%s %s failed",
+        request.method,
+        request.url.path,
+        exc_info=error,
         extra={"action": "request_failed"},
     )
     return Problem(500, "internal", "an unexpected error; the daemon's log tells more").response()

@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
     """Uvicorn, with signals left to the daemon."""
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:  # type: ignore[override]
+    def capture_signals(self) -> Iterator[None]:
         """Take no signal."""
         yield
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from fastapi import APIRouter, Request  # noqa: TC002 (FastAPI resolves annotations at run time)
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response  # noqa: TC002 (as above)
 
@@ -51,7 +51,7 @@ def _take_rows(desk: Desk, model: str, body: bytes, kind: str) -> Response:
     now_us = round(desk.clock.now() * 1e6)
     parsed = parse_rows(body, kind, keeper.spec, log.schema, now_us)
     if not parsed.batch.ids:
-        raise _all_refused("rows", parsed.rejected)
+        raise _all_refused(parsed.rejected, of="rows")
     try:
         receipt = log.append_rows(parsed.batch, parsed.schema)
     except ValueError as error:
@@ -65,7 +65,7 @@ def _take_labels(desk: Desk, model: str, body: bytes, kind: str) -> Response:
     keeper = desk.keeper(model)
     parsed = parse_labels(body, kind, keeper.spec)
     if not parsed.batch.ids:
-        raise _all_refused("labels", parsed.rejected)
+        raise _all_refused(parsed.rejected, of="labels")
     receipt = desk.log(model).append_labels(parsed.batch)
     keeper.notice()
     return _received(desk, model, "labels", receipt, parsed.rejected)
@@ -90,11 +90,11 @@ def _received(
     return answer(body)
 
 
-def _all_refused(kind: str, rejected: Sequence[Rejected]) -> Problem:
+def _all_refused(rejected: Sequence[Rejected], *, of: str) -> Problem:
     if not rejected:
-        return Problem(422, "nothing-sent", f"there are no {kind} in the body")
+        return Problem(422, "nothing-sent", f"there are no {of} in the body")
     first = rejected[0]
-    detail = f"none of {len(rejected)} {kind} can be taken; the first: {first.reason}"
+    detail = f"none of {len(rejected)} {of} can be taken; the first: {first.reason}"
     reasons = [asdict(item) for item in rejected[:_TOLD]]
     return Problem(422, "all-rejected", detail, rejected=len(rejected), reasons=reasons)
 

@@ -82,9 +82,7 @@ class Stage:
                 epoch=kept["epoch"],
             )
             self._key.verify(signed_text(crowned.version, crowned.revision), kept["signature"])
-            artifacts = {
-                name: (folder / name).read_bytes() for name in crowned.revision.artifacts
-            }
+            artifacts = {name: (folder / name).read_bytes() for name in crowned.revision.artifacts}
         except FileNotFoundError:
             return None
         except (OSError, KeyError, TypeError, ValueError) as error:

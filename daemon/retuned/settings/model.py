@@ -22,7 +22,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
 from retuned.settings.policies import GateKeys, ScheduleKeys, SearchKeys, WatchKeys
-from retuned_pipelines.schema import Task
+from retuned_pipelines.schema import Task  # noqa: TC001 (pydantic resolves annotations)
 from retuned_pipelines.spec import (
     DEFAULT_METRIC,
     GatePolicy,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from concurrent.futures import wait
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from retuned.tune.executor import CANCELLED, Call, Limits, Priority
 from retuned.tune.work import warm_up
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Sequence
     from concurrent.futures import Future
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.window import Window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """A recipe that is to predict a block."""
+
+    file: WindowFile
+    classes: tuple[str, ...]
+    recipe: Recipe
+    fold: Fold
 
 
 def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) -> Judged:
@@ -64,29 +75,21 @@ def _outcomes(
     with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:
         return bench.all_of(
             [
-                _call(spec, order, bench, file, classes, recipe, fold)
+                _call(spec, order, bench, _Block(file, classes, recipe, fold))
                 for recipe in (order.challenger, order.rival)
                 for fold in folds
             ]
         )
 
 
-def _call(  # noqa: PLR0913 (a block and where it belongs)
-    spec: ModelSpec,
-    order: Judge,
-    bench: Bench,
-    file: WindowFile,
-    classes: tuple[str, ...],
-    recipe: Recipe,
-    fold: Fold,
-) -> Call:
+def _call(spec: ModelSpec, order: Judge, bench: Bench, block: _Block) -> Call:
     request = BlockRequest(
-        window=file,
-        recipe=recipe,
+        window=block.file,
+        recipe=block.recipe,
         task=spec.task,
-        classes=classes,
-        train=fold.train,
-        validation=fold.validation,
+        classes=block.classes,
+        train=block.fold.train,
+        validation=block.fold.validation,
         seed=spec.search.seed,
         threads=bench.executor.threads,
     )

@@ -111,7 +111,9 @@ class Studies:
             known = {trial.number for trial in trials}
             missing = [proposal for proposal in proposals if proposal.number not in known]
             left = policy.budget_s - spent - (self.clock.now() - begun)
-            if missing and (left <= 0 or not self._try(spec, order, file, missing, trials, left)):
+            if missing and (
+                left <= 0 or not self._try(spec, order, file, missing, trials, left_s=left)
+            ):
                 return f"the budget of {policy.budget_s:g} s was used up", True
         return f"all {policy.trials} trials were made", False
 
@@ -122,6 +124,7 @@ class Studies:
         file: WindowFile,
         proposals: Sequence[Proposal],
         trials: list[Trial],
+        *,
         left_s: float,
     ) -> bool:
         """Make a batch's trials and record them in their order; False where time was over."""
