@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 from retuned_pipelines.models.families import FAMILIES
 from retuned_pipelines.models.family import Plan
 from retuned_pipelines.models.layout import Layout
-from retuned_pipelines.schema import Task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from retuned_pipelines.recipe import Recipe
+    from retuned_pipelines.schema import Task
     from retuned_pipelines.window import Window
 
 

@@ -19,7 +19,7 @@ NOT_LABELLED = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """Rows ordered by time, then by sequence number, read as of a sequence number.
+    r"""Rows ordered by time, then by sequence number, read as of a sequence number.
 
     All columns have the same length n. Rows and labels share one sequence per model,
     so that ``label_seq`` tells what was known when.
@@ -32,7 +32,7 @@ class Window:
         seq: sequence number under which the row was appended, int64 (n).
         label_seq: sequence number of the newest label known, int64 (n); -1 without one.
         target: the label. Regression: Arrow float64. Classification: Arrow string with
-            the JSON text of the class (``1`` is ``"1"``, ``"a"`` is ``"\\"a\\""``), so
+            the JSON text of the class (``1`` is ``"1"``, ``"a"`` is ``"\"a\""``), so
             that a client gets back the very value that it sent. Null without a label.
         as_of: the newest sequence number that was visible to this window.
     """
@@ -53,7 +53,7 @@ class Window:
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
         """Whether each row's label is known, bool (n)."""
-        return self.label_seq != NOT_LABELLED
+        return np.not_equal(self.label_seq, NOT_LABELLED)
 
     def labelled(self) -> Window:
         """Only the rows whose labels are known."""

@@ -306,7 +306,7 @@ def test_a_risen_loss_right_after_a_study_waits_for_the_cooldown() -> None:
 
 
 def test_much_more_to_learn_from_begins_a_search() -> None:
-    state, orders = react(SPEC, settled(), arrived(4000, 4000))
+    _, orders = react(SPEC, settled(), arrived(4000, 4000))
     assert [type(work) for work in works(orders)] == [Refit, Measure, Study]
 
 

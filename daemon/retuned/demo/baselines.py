@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,7 @@ def baselines(history: History, threads: int) -> tuple[Baseline, ...]:
     window = _window(history.table)
     truth = window.target.to_numpy()
     edges = np.cumsum([len(history.bootstrap), *(len(p) for p in history.periods)])
-    spans = list(zip(edges[:-1], edges[1:], strict=True))
+    spans = list(pairwise(edges))
     first = edges[0]
 
     def predict(known: int, start: int, stop: int) -> NDArray[np.float64]:

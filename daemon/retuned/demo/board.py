@@ -16,6 +16,7 @@ from retuned.tell import tell
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from rich.console import Console
 
@@ -48,7 +49,7 @@ class Board:
         self._facts: dict[str, str] = {}
         self._live = Live(console=console, refresh_per_second=4, get_renderable=self._render)
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> Self:
         """Begin to draw."""
         if self._console.is_terminal:
             self._live.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -65,7 +66,7 @@ def read_history(periods: int) -> History:
     everything = _batch(table)
     first = int(BOOTSTRAP_SHARE * len(everything))
     edges = [first + (len(everything) - first) * n // periods for n in range(periods + 1)]
-    cuts = zip(edges, edges[1:], strict=False)
+    cuts = pairwise(edges)
     return History(
         bootstrap=Batch(everything.rows[:first], everything.labels[:first]),
         periods=tuple(Batch(everything.rows[a:b], everything.labels[a:b]) for a, b in cuts),

@@ -98,7 +98,9 @@ def parse_rows(
     fixed = schema or _inferred(records, spec)
     rejected: list[Rejected] = []
     columns: list[list[Any]] = [[] for _ in fixed.features]
-    ids, times, contents = [], [], []
+    ids: list[str] = []
+    times: list[int] = []
+    contents: list[bytes] = []
     labels: dict[int, LabelValue] = {}
     allowed = {*fixed.names, spec.id, spec.target, *([spec.time] if spec.time else [])}
     for index, record in enumerate(records):
@@ -173,7 +175,7 @@ def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any
     kind = content_type.partition(";")[0].strip().lower()
     if kind == NDJSON:
         lines = [line for line in payload.splitlines() if line.strip()]
-        found: Any = [_loads(line, f"line {n}: ") for n, line in enumerate(lines, 1)]
+        found: object = [_loads(line, f"line {n}: ") for n, line in enumerate(lines, 1)]
     elif kind == JSON:
         found = _loads(payload, "")
         if isinstance(found, dict):
@@ -191,12 +193,13 @@ def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any
     return found
 
 
-def _loads(payload: bytes, where: str) -> Any:
+def _loads(payload: bytes, where: str) -> object:
     try:
-        return orjson.loads(payload)
+        found: object = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
         message = f"{where}not valid JSON: {error}"
         raise BadPayload(message) from error
+    return found
 
 
 def _inferred(records: Sequence[dict[str, Any]], spec: ModelSpec) -> Schema:
@@ -244,10 +247,11 @@ def _time(record: dict[str, Any], spec: ModelSpec, now_us: int) -> int:
             return round(given * 1e6)
     except (ValueError, OverflowError, OSError):
         pass
-    _refuse(
+    message = (
         f"field {spec.time!r} (the row's time) is {given!r:.80}: "
         "expected ISO 8601 text, or seconds since the epoch"
     )
+    raise _Refusal(message)
 
 
 def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:

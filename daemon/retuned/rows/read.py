@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from retuned_pipelines.schema import Schema, Task
 from retuned_pipelines.window import NOT_LABELLED, Window
 
 if TYPE_CHECKING:
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from retuned_pipelines.schema import Schema, Task
 
 _HEAD = [("__id", pa.string()), ("__time", pa.int64()), ("__origin", pa.int64())]
 
@@ -60,11 +61,11 @@ def _parts(
     ).fetchall()
     limits = [max_time for _, max_time in heads[1:]] + [-(2**63)]
     for (first, _), limit in zip(heads, limits, strict=True):
-        yield limit, _read_batch(db, schema, task, first, as_of, first_seq)
+        yield limit, _read_batch(db, schema, task, first, as_of=as_of, first_seq=first_seq)
 
 
 def _read_batch(  # noqa: PLR0913 (what a window is asked by)
-    db: sqlite3.Connection, schema: Schema, task: Task, first: int, as_of: int, first_seq: int
+    db: sqlite3.Connection, schema: Schema, task: Task, first: int, *, as_of: int, first_seq: int
 ) -> Window:
     (data,) = db.execute("SELECT data FROM batch WHERE first_seq = ?", (first,)).fetchone()
     stored = pa.schema([*_HEAD, *schema.arrow])

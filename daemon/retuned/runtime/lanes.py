@@ -118,5 +118,5 @@ class InlineLanes:
 def _guarded(work: Callable[[], None]) -> None:
     try:
         work()
-    except Exception:
+    except Exception:  # noqa: BLE001 (one piece of work never ends its lane)
         _log.exception("A piece of work failed.", extra={"action": "work_failed"})

@@ -44,7 +44,7 @@ class Supervisor:
         Raises:
             TaskEnded: a task ended by itself; names it, with its error as the cause.
         """
-        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        stopping = asyncio.create_task(self._stopped(), name="stop")
         try:
             done, _ = await asyncio.wait(
                 [stopping, *self._tasks], return_when=asyncio.FIRST_COMPLETED
@@ -55,6 +55,9 @@ class Supervisor:
         finally:
             await _end([stopping, *self._tasks])
 
+    async def _stopped(self) -> None:
+        await self._stop.wait()
+
 
 def _raise_ended(name: str, task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
@@ -63,7 +66,7 @@ def _raise_ended(name: str, task: asyncio.Task[None]) -> None:
     raise TaskEnded(message) from error
 
 
-async def _end(tasks: list[asyncio.Task[None]] | list[asyncio.Task[bool]]) -> None:
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

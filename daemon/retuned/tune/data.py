@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -14,7 +13,9 @@ from retuned_pipelines.schema import Schema
 from retuned_pipelines.window import Window
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
+    from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class WindowFile:
         schema = Schema.from_json(json.loads(table.schema.metadata[b"schema"]))
         return Window.from_arrow(table, schema)
 
-    def __enter__(self) -> WindowFile:
+    def __enter__(self) -> Self:
         """Use the file."""
         return self
 

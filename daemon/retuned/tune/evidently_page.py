@@ -50,4 +50,5 @@ def _is_number(window: Window, name: str) -> bool:
 
 
 def _frame(window: Window, names: list[str]) -> pd.DataFrame:
-    return window.features.select(names).to_pandas()
+    frame: pd.DataFrame = window.features.select(names).to_pandas()
+    return frame

@@ -119,7 +119,7 @@ class LocalExecutor:
                 self._start_due()
                 self._wait()
                 self._collect()
-            except Exception:
+            except Exception:  # noqa: BLE001 (see below)
                 # The one thread that everything waits for must not end.
                 _log.exception("The executor stumbled.", extra={"action": "executor_error"})
                 time.sleep(0.1)

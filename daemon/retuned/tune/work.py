@@ -6,7 +6,6 @@ import hashlib
 import importlib.metadata
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,8 @@ from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit
 from retuned_pipelines.models import artifact
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from retuned.tune.data import WindowFile
@@ -98,7 +99,8 @@ def run_trial(request: TrialRequest) -> TrialScores:
     """
     window = request.window.read()
     classes = classes_of(window) if request.task.is_classification else ()
-    validation, train = [], []
+    validation: list[float] = []
+    train: list[float] = []
     for fold in folds(window, request.folds):
         learned, unseen = window.take(fold.train), window.take(fold.validation)
         model = fit(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 from scipy import stats
 
 from retuned_pipelines.drift.report import Aspect, Measurement
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from retuned_pipelines.spec import WatchPolicy
@@ -46,10 +46,8 @@ def measure_loss(
     size = min(len(reference), len(current))
     bandwidth = max(_lags(reference), _lags(current)) + 1
     freedom = max(size / bandwidth - 1, 1.0)
-    if spread == 0:
-        statistic = math.copysign(math.inf, rise) if rise else 0.0
-    else:
-        statistic = rise / spread
+    unsure = math.copysign(math.inf, rise) if rise else 0.0
+    statistic = rise / spread if spread else unsure
     p_value = float(stats.t.sf(statistic, freedom))
     base = abs(float(reference.mean()))
     effect = rise / base if base > 0 else (1.0 if rise > 0 else 0.0)

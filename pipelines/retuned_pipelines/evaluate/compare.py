@@ -78,7 +78,7 @@ def compare(  # noqa: PLR0913 (what a comparison is made of)
         score(metric, task, target, challenger, classes),
         score(metric, task, target, rival, classes),
     )
-    gain = _gain(loss_of(metric, scores[0]), loss_of(metric, scores[1]))
+    gain = float(_gain(loss_of(metric, scores[0]), loss_of(metric, scores[1])))
     if is_row_mean(metric):
         means = _resampled_means(np.column_stack([of_challenger, of_rival]), length, rng)
         gains = _gain(means[:, 0], means[:, 1])
@@ -97,7 +97,7 @@ def compare(  # noqa: PLR0913 (what a comparison is made of)
     return Comparison(
         challenger_score=scores[0],
         rival_score=scores[1],
-        gain=float(gain),
+        gain=gain,
         lower=lower,
         upper=upper,
         block_length=length,
@@ -144,11 +144,13 @@ def mean_bounds(
     return _bounds(float(series.mean()), means, confidence, len(series) / length)
 
 
-def _gain(challenger: Any, rival: Any) -> Any:
+def _gain(
+    challenger: float | NDArray[np.float64], rival: float | NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Share of the rival's loss removed; 0 where neither loses, -1 where only the first does."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = (rival - challenger) / np.abs(rival)
-    return np.where(rival == 0, np.where(challenger == 0, 0.0, -1.0), share)
+        share = np.divide(np.subtract(rival, challenger), np.abs(rival))
+    return np.where(np.equal(rival, 0), np.where(np.equal(challenger, 0), 0.0, -1.0), share)
 
 
 def _bounds(
@@ -167,8 +169,10 @@ def _bounds(
     stretch = float(t.ppf(confidence, freedom) / norm.ppf(confidence))
     stretch *= math.sqrt((freedom + 1) / freedom)
     low, high = np.quantile(resampled, [1 - confidence, confidence])
-    centre = float(estimate)
-    return centre - stretch * (centre - float(low)), centre + stretch * (float(high) - centre)
+    return (
+        estimate - stretch * (estimate - float(low)),
+        estimate + stretch * (float(high) - estimate),
+    )
 
 
 def _autocovariance(centred: NDArray[np.float64], furthest: int) -> NDArray[np.float64]:

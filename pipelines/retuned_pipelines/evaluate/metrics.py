@@ -112,14 +112,14 @@ def _squared(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.fl
 
 
 def _zero_one(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (np.argmax(output, axis=1) != target).astype(np.float64)
+    return np.asarray(np.argmax(output, axis=1) != target, dtype=np.float64)
 
 
 def _log(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
     codes = np.asarray(target, dtype=np.int64)
     given = output[np.arange(len(codes)), np.maximum(codes, 0)]
     given = np.where(codes < 0, 0.0, given) / output.sum(axis=1)
-    return -np.log(np.clip(given, _SMALLEST, 1.0))
+    return np.asarray(-np.log(np.clip(given, _SMALLEST, 1.0)))
 
 
 _MEAN_LOSSES: dict[str, Losses] = {
@@ -130,7 +130,7 @@ _MEAN_LOSSES: dict[str, Losses] = {
 }
 
 
-class _StoredNumber(RegressorMixin, BaseEstimator):
+class _StoredNumber(RegressorMixin, BaseEstimator):  # type: ignore[misc] # untyped library
     """Looks like a fitted regressor; what it is asked about is the answer."""
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -140,7 +140,7 @@ class _StoredNumber(RegressorMixin, BaseEstimator):
         return output
 
 
-class _StoredClass(ClassifierMixin, BaseEstimator):
+class _StoredClass(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # untyped library
     """Looks like a fitted classifier; what it is asked about is the answer."""
 
     def __init__(self, count: int = 2) -> None:
@@ -154,7 +154,7 @@ class _StoredClass(ClassifierMixin, BaseEstimator):
         return True
 
     def predict(self, output: NDArray[np.float64]) -> NDArray[np.int64]:
-        return np.argmax(output, axis=1)
+        return np.asarray(np.argmax(output, axis=1))
 
     def predict_proba(self, output: NDArray[np.float64]) -> NDArray[np.float64]:
-        return output / output.sum(axis=1, keepdims=True)
+        return np.asarray(output / output.sum(axis=1, keepdims=True))

@@ -7,6 +7,7 @@ from labels known when its first row arrived.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,6 +72,6 @@ def _rolling(window: Window, first: int, count: int, least: int) -> tuple[Fold, 
     edges = np.linspace(first, len(window), count + 1).astype(np.int64)
     found = (
         Fold(train=np.flatnonzero(known[:start] <= start), validation=np.arange(start, stop))
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in pairwise(edges)
     )
     return tuple(fold for fold in found if len(fold.train) >= MIN_TRAIN_ROWS)

@@ -89,7 +89,7 @@ class Layout:
             else:
                 column = [_number(record.get(name)) for record in records]
             try:
-                matrix[:, position] = column
+                matrix[:, position] = np.asarray(column, dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise ValueError(_complaint(records, name, feature.kind)) from error
         return matrix

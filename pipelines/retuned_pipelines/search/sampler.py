@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import optuna
 from optuna.distributions import (
@@ -66,7 +66,7 @@ def propose(
             study.add_trials(list(_recorded(space, earlier)))
         trial = study.ask()
         family = trial.suggest_categorical(_FAMILY, list(space.families))
-        window = trial.suggest_categorical(_WINDOW, list(space.windows))
+        window = cast("int | None", trial.suggest_categorical(_WINDOW, list(space.windows)))
         params = {
             name: _suggest(trial, f"{family}.{name}", dimension)
             for name, dimension in space.families[family].items()
