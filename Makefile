@@ -1,0 +1,59 @@
+# The one recipe file: people, hooks and CI all call it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install demo run check test acceptance format lock
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## set up .venv from the hash-pinned lock (the others do this by themselves)
+
+demo: $(INSTALLED) ## the main job on real data, in about three minutes
+	$(BIN)/retuned demo
+
+run: $(INSTALLED) ## run the daemon with configs/retuned.env
+	$(BIN)/retuned serve --env-file configs/retuned.env
+
+check: $(INSTALLED) ## format, lint, types, import contracts, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -m "not acceptance"
+
+test: $(INSTALLED) ## tests without acceptance
+	$(BIN)/pytest -m "not acceptance"
+
+acceptance: $(INSTALLED) ## tests with real daemons, redis-server, systemd and a browser
+	$(BIN)/pytest -m acceptance
+
+format: $(INSTALLED) ## format, and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(INSTALLED) ## pin all dependencies anew
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'retuned needs Python 3.11 or later. Name one: make install PYTHON=python3.12' >&2; \
+		exit 1; }
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
+		echo 'LightGBM needs libgomp.so.1. Install it: apt-get install libgomp1 (Debian,' >&2; \
+		echo 'Ubuntu), dnf install libgomp (Fedora), apk add libgomp (Alpine).' >&2; \
+		exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+		echo '$(PYTHON) cannot make $(VENV). On Debian and Ubuntu: apt-get install python3-venv' >&2; \
+		exit 1; }
+	@echo 'Installing into $(VENV) ...'
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
