@@ -14,11 +14,18 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from retuned.demo.daemon import free_port
+from retuned.demo.history import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 START_S = 60.0
+MODEL = "TASK=regression\nTARGET=target\nTIME=time\nSEARCH__TRIALS=30\nWATCH__EVERY_ROWS=500\n"
+
+
+def bare(batch: Batch) -> list[dict[str, Any]]:
+    """The features alone, as a client asks for predictions."""
+    return [{k: v for k, v in row.items() if k not in {"id", "time"}} for row in batch.rows]
 
 
 @dataclass
@@ -93,6 +100,14 @@ class RealDaemon:
         answer = httpx.post(f"{self.url}{path}", json=body, trust_env=False, timeout=60)
         assert answer.is_success, answer.text
         return answer.json()
+
+    def feed(self, batch: Batch) -> None:
+        for part in batch.split(1000):
+            self.post("/v1/models/bikes/rows", part.rows)
+            self.post("/v1/models/bikes/labels", part.labels)
+
+    def has_champion(self) -> bool:
+        return self.get("/v1/models/bikes")["champion"] is not None
 
     def trials(self, model: str) -> dict[str, list[dict[str, Any]]]:
         base = f"/v1/models/{model}/studies"

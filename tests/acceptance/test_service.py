@@ -5,63 +5,27 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from tests.acceptance.daemon import RealDaemon
+from tests.acceptance.daemon import MODEL, RealDaemon, bare
 
 from retuned.demo.daemon import free_port
-from retuned.demo.history import Batch, read_history
+from retuned.demo.history import Batch
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
-
-MODEL = "TASK=regression\nTARGET=target\nTIME=time\nSEARCH__TRIALS=30\nWATCH__EVERY_ROWS=500\n"
-
-
-@pytest.fixture
-def daemon() -> Iterator[RealDaemon]:
-    # Sockets' paths are short: pytest's own temporary directories are too long for them.
-    with tempfile.TemporaryDirectory(prefix="retuned-") as directory:
-        real = RealDaemon(Path(directory))
-        real.write_model("bikes", MODEL)
-        yield real
-        if real.process is not None and real.process.poll() is None:
-            real.kill()
-
-
-@pytest.fixture(scope="session")
-def history() -> Batch:
-    return read_history(1).bootstrap
-
-
-def feed(daemon: RealDaemon, batch: Batch) -> None:
-    for part in batch.split(1000):
-        daemon.post("/v1/models/bikes/rows", part.rows)
-        daemon.post("/v1/models/bikes/labels", part.labels)
-
-
-def features(batch: Batch) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k not in {"id", "time"}} for row in batch.rows]
-
-
-def has_champion(daemon: RealDaemon) -> bool:
-    return daemon.get("/v1/models/bikes")["champion"] is not None
 
 
 def test_a_daemon_killed_in_a_study_goes_on_where_it_was(
     daemon: RealDaemon, history: Batch
 ) -> None:
     daemon.start()
-    feed(daemon, history)
-    daemon.wait_until(lambda: has_champion(daemon), 60)
+    daemon.feed(history)
+    daemon.wait_until(daemon.has_champion, 60)
     daemon.wait_until(lambda: len(daemon.trials("bikes").get("s1", ())) >= 5, 60)
     champion = daemon.get("/v1/models/bikes/champion")
     before = daemon.get("/v1/models/bikes")
-    asked = {"rows": features(history)[:10]}
+    asked = {"rows": bare(history)[:10]}
     predicted = daemon.post("/v1/models/bikes/predict", asked)
     recorded = daemon.trials("bikes")["s1"]
     daemon.kill()
@@ -80,7 +44,7 @@ def test_sigterm_ends_it_within_ten_seconds_in_the_middle_of_a_study(
     daemon: RealDaemon, history: Batch
 ) -> None:
     daemon.start()
-    feed(daemon, history)
+    daemon.feed(history)
     daemon.wait_until(lambda: len(daemon.trials("bikes").get("s1", ())) >= 1, 90)
     assert daemon.stop() < 10
     assert daemon.process is not None
@@ -103,11 +67,11 @@ def test_sighup_takes_in_a_new_model_and_parks_a_removed_one(daemon: RealDaemon)
 
 def test_a_private_redis_that_dies_is_started_again(daemon: RealDaemon, history: Batch) -> None:
     daemon.start()
-    feed(daemon, history)
-    daemon.wait_until(lambda: has_champion(daemon), 60)
+    daemon.feed(history)
+    daemon.wait_until(daemon.has_champion, 60)
     (server,) = daemon.redis_servers()
     subprocess.run(["kill", "-9", str(server)], check=True)
-    asked = {"rows": features(history)[:1]}
+    asked = {"rows": bare(history)[:1]}
     assert daemon.post("/v1/models/bikes/predict", asked)["predictions"]
     daemon.wait_until(lambda: daemon.redis_servers() not in ([], [server]), 20)
     daemon.wait_until(daemon.is_ready, 20)
@@ -135,11 +99,11 @@ def test_the_champion_stays_served_while_a_redis_server_of_the_user_is_away(
         daemon.redis_url = f"redis://127.0.0.1:{port}/0"
         daemon.start()
         assert daemon.redis_servers() == []
-        feed(daemon, history)
-        daemon.wait_until(lambda: has_champion(daemon), 60)
+        daemon.feed(history)
+        daemon.wait_until(daemon.has_champion, 60)
         redis.kill()
         redis.wait()
-        assert daemon.post("/v1/models/bikes/predict", {"rows": features(history)[:1]})
+        assert daemon.post("/v1/models/bikes/predict", {"rows": bare(history)[:1]})
         assert daemon.get("/v1/models/bikes/champion")["version"]["number"] == 1
         receipt = daemon.post("/v1/models/bikes/rows", [{**history.rows[0], "id": "late"}])
         assert receipt["accepted"] == 1
