@@ -216,8 +216,9 @@ async def _keep(redis: EmbeddedRedis) -> None:
         await asyncio.sleep(REDIS_TURN_S)
         if not redis.is_running():
             _log.error("The private Redis died; starting it again.", extra={"action": "redis_died"})
-            # On this thread, see `serve`; it answers within milliseconds.
-            redis.start()
+            # Begun on this thread, see `serve`; loading its data may take long.
+            redis.begin()
+            await asyncio.to_thread(redis.wait_ready)
 
 
 async def _stay_alive(systemd: Systemd) -> None:

@@ -94,16 +94,19 @@ class EmbeddedRedis:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start the server and wait until it answers; its data is back then.
+        """Start the server and wait until it answers: `begin`, then `wait_ready`."""
+        self.begin()
+        self.wait_ready()
 
-        A server that a killed daemon left behind is shut down first. However long the data
-        takes to load is waited for.
+    def begin(self) -> None:
+        """Start the server, unless it runs.
+
+        A server that a killed daemon left behind is shut down first.
 
         Raises:
             RuntimeError: not called from the main thread, with which the server would end.
-            ConfigError: there is no redis-server, or one that is too old for the data.
-            PermanentError: it does not start (shows the end of its log), or the one that was
-                left behind does not end.
+            ConfigError: there is no redis-server.
+            PermanentError: the one that was left behind does not end.
         """
         if threading.current_thread() is not threading.main_thread():
             message = "the private Redis must be started from the main thread"
@@ -115,8 +118,18 @@ class EmbeddedRedis:
         binary = self._binary or find_binary()
         self._end_orphan()
         self._process = self._spawn(binary)
+
+    def wait_ready(self) -> None:
+        """Wait until the server answers; its data is back then. From any thread.
+
+        However long the data takes to load is waited for.
+
+        Raises:
+            ConfigError: the server is too old for the data.
+            PermanentError: it does not start (shows the end of its log).
+        """
         try:
-            self._wait_ready()
+            self._wait_answer()
             self._check_age()
         except BaseException:
             self.stop()
@@ -179,7 +192,7 @@ class EmbeddedRedis:
             )
             raise ConfigError(message)
 
-    def _wait_ready(self) -> None:
+    def _wait_answer(self) -> None:
         deadline = time.monotonic() + self._patience_s
         with closing(connect(self.socket)) as client:
             while self.is_running() and time.monotonic() < deadline:

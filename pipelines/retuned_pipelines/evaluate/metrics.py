@@ -98,7 +98,7 @@ def unfit(metric: str, task: Task) -> str | None:
         target, output = np.linspace(0.25, 7.0, 9), np.linspace(0.5, 6.0, 9)
     try:
         value = score(metric, task, target, output, ("0", "1", "2")[:width])
-    except (AttributeError, TypeError):
+    except (AttributeError, IndexError, TypeError, ValueError):
         value = float("nan")
     return None if np.isfinite(value) else f"{metric!r} cannot score a {task.value} task"
 
