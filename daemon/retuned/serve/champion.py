@@ -64,18 +64,23 @@ class Champion:
             and ``probabilities`` by the class's text.
 
         Raises:
-            BadFeatures: a value is not of its feature's kind.
+            BadFeatures: a value is not of its feature's kind, or too large to predict with.
         """
+        if not records:
+            return []
         try:
-            output = self._mean(
-                [model.predict(model.layout.encode_records(records)) for model in self.models]
-            )
+            # What overflows is told as an error, not as a warning and a null.
+            with np.errstate(over="ignore", invalid="ignore"):
+                output = self._mean(
+                    [model.predict(model.layout.encode_records(records)) for model in self.models]
+                )
         except ValueError as error:
             raise BadFeatures(str(error)) from error
+        _check_finite(output)
         if not self.classes:
             return [{"prediction": value} for value in output.tolist()]
         values = [json.loads(name) for name in self.classes]
-        names = [value if isinstance(value, str) else json.dumps(value) for value in values]
+        names = _names(self.classes, values)
         best = output.argmax(axis=1)
         return [
             {"prediction": values[top], "probabilities": dict(zip(names, row, strict=True))}
@@ -100,3 +105,16 @@ class Champion:
             for output, model, member in zip(outputs, self.models, members, strict=True)
         ]
         return np.asarray(np.sum(parts, axis=0))
+
+
+def _names(classes: Sequence[str], values: Sequence[object]) -> Sequence[str]:
+    """The classes' texts: without quotes, unless text and number would then look the same."""
+    plain = [value if isinstance(value, str) else json.dumps(value) for value in values]
+    return plain if len(set(plain)) == len(plain) else classes
+
+
+def _check_finite(output: NDArray[np.float64]) -> None:
+    is_finite = np.isfinite(output.reshape(len(output), -1)).all(axis=1)
+    if not is_finite.all():
+        message = f"row {int(np.argmin(is_finite))} has numbers that are too large to predict with"
+        raise BadFeatures(message)

@@ -70,10 +70,12 @@ class Stage:
         """Let the champion answer that was kept on disk; None if there is none.
 
         Raises:
-            Forged: it was changed.
+            Forged: it was changed, or is that of another model.
             PermanentError: it is damaged.
         """
         folder = self._directory / model
+        if not (folder / _MANIFEST).exists():
+            return None
         try:
             kept = orjson.loads((folder / _MANIFEST).read_bytes())
             crowned = Crowned(
@@ -83,14 +85,15 @@ class Stage:
             )
             self._key.verify(signed_text(crowned.version, crowned.revision), kept["signature"])
             artifacts = {name: (folder / name).read_bytes() for name in crowned.revision.artifacts}
-        except FileNotFoundError:
-            return None
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             message = (
                 f"the champion of {model} in {folder} is damaged ({error}): remove that folder, "
                 "the registry has the champion too"
             )
             raise PermanentError(message) from error
+        if crowned.version.model != model:
+            message = f"the champion in {folder} is one of {crowned.version.model}"
+            raise Forged(message)
         champion = _loaded(crowned, artifacts)
         with self._lock:
             self._put(model, champion)
@@ -111,7 +114,10 @@ class Stage:
             "epoch": crowned.epoch,
             "signature": self._key.sign(signed_text(crowned.version, crowned.revision)),
         }
+        # The names of the artifacts are on the disk before a manifest that lists them.
+        _sync_names(folder)
         _write_durably(folder / _MANIFEST, orjson.dumps(manifest))
+        _sync_names(folder)
         for path in folder.iterdir():
             if path.name not in names | {_MANIFEST}:
                 path.unlink(missing_ok=True)
@@ -138,3 +144,12 @@ def _write_durably(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _sync_names(folder: Path) -> None:
+    """Make the names in a folder survive a crash of the machine."""
+    names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(names)
+    finally:
+        os.close(names)
