@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Task(StrEnum):
@@ -73,6 +73,6 @@ class Schema:
         return [{"name": feature.name, "kind": feature.kind.value} for feature in self.features]
 
     @classmethod
-    def from_json(cls, value: list[Mapping[str, Any]]) -> Schema:
+    def from_json(cls, value: Sequence[Mapping[str, Any]]) -> Schema:
         """Read what `to_json` wrote."""
         return cls(tuple(Feature(item["name"], Kind(item["kind"])) for item in value))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Losses = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]]
 
 _SMALLEST = 1e-15
+_NEARLY_PERFECT = 1e-6
 _NOT_OPTIMAL_AT_ONE = "neg_"
 
 
@@ -93,14 +94,23 @@ def unfit(metric: str, task: Task) -> str | None:
         return f"{metric!r} is no scorer of scikit-learn; see sklearn.metrics.get_scorer_names()"
     target = np.array([0, 1] * 4) if task is Task.BINARY else np.array([0, 1, 2] * 3)
     width = 2 if task is Task.BINARY else 3
-    output = np.full((len(target), width), 1.0 / width)
+    perfect = np.eye(width)[target]
+    output = 0.6 * perfect + 0.4 / width
+    output[0] = np.roll(output[0], 1)
     if task is Task.REGRESSION:
         target, output = np.linspace(0.25, 7.0, 9), np.linspace(0.5, 6.0, 9)
+        perfect = target
+    classes = ("0", "1", "2")[:width]
     try:
-        value = score(metric, task, target, output, ("0", "1", "2")[:width])
+        value = score(metric, task, target, output, classes)
+        best = score(metric, task, target, perfect, classes)
     except (AttributeError, IndexError, TypeError, ValueError):
-        value = float("nan")
-    return None if np.isfinite(value) else f"{metric!r} cannot score a {task.value} task"
+        value = best = float("nan")
+    if not np.isfinite([value, best]).all():
+        return f"{metric!r} cannot score a {task.value} task"
+    if abs(loss_of(metric, best)) > _NEARLY_PERFECT or loss_of(metric, value) < 0:
+        return f"{metric!r} has no best value that a gain could be measured from"
+    return None
 
 
 def _absolute(target: NDArray[Any], output: NDArray[np.float64]) -> NDArray[np.float64]:
