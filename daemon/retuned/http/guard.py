@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 
@@ -44,17 +44,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        problem = self._problem(scope["method"], headers)
-        if problem is not None:
-            await problem.response()(scope, receive, send)
-            return
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
             await send(message)
 
+        problem = self._problem(scope["method"], Headers(scope=scope))
+        if problem is not None:
+            await problem.response()(scope, receive, send_safely)
+            return
         await self._app(scope, _limited(receive, self._max_body), send_safely)
 
     def _problem(self, method: str, headers: Headers) -> Problem | None:
@@ -67,7 +66,7 @@ class Guard:
             return Problem(421, "wrong-host", detail)
         origin = headers.get("origin")
         is_change = method not in {"GET", "HEAD"}
-        if is_change and origin is not None and urlsplit(origin).netloc != host:
+        if is_change and origin is not None and _parts(origin).netloc != host:
             return Problem(403, "wrong-origin", f"a page of {origin!r} may not post here")
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_body:
@@ -75,7 +74,7 @@ class Guard:
         return None
 
     def _is_known(self, host: str) -> bool:
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parts(f"//{host}").hostname or ""
         if name in {"localhost", *self._hosts}:
             return True
         try:
@@ -83,6 +82,14 @@ class Guard:
         except ValueError:
             # A client on a unix socket has no name to ask for.
             return not host
+
+
+def _parts(address: str) -> SplitResult:
+    """An address in parts, all of them empty where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _limited(receive: Receive, max_body: int) -> Receive:

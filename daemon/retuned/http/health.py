@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -42,15 +43,14 @@ def _look(desk: Desk) -> None:
     desk.metrics.registry_up(is_up=desk.is_ready())
     for name, keeper in desk.keepers().items():
         champion = desk.stage.of(name)
-        try:
-            counts = desk.log(name).counts()
-        except RetunedError:
-            # Figures of the other models are still wanted.
-            continue
+        revision = None if champion is None else champion.crowned.revision
         desk.metrics.look(
             name,
-            rows=counts.rows,
-            labelled=counts.labelled,
-            champion=0 if champion is None else champion.crowned.version.number,
+            champion=(0, 0) if revision is None else (revision.version, revision.number),
+            in_flight=len(keeper.state.flight),
             troubles=len(keeper.troubles),
         )
+        # Where the log cannot be read, the other figures are still wanted.
+        with suppress(RetunedError):
+            counts = desk.log(name).counts()
+            desk.metrics.rows(name, rows=counts.rows, labelled=counts.labelled)

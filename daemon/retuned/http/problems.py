@@ -113,8 +113,13 @@ async def _invalid(_request: Request, error: Exception) -> Response:
 
 async def _plain(_request: Request, error: Exception) -> Response:
     found = cast("HTTPException", error)
+    if isinstance(found.__cause__, Problem):
+        # FastAPI calls whatever goes wrong while it reads a body a malformed one.
+        return found.__cause__.response()
     kind = HTTPStatus(found.status_code).phrase.lower().replace(" ", "-")
-    return Problem(found.status_code, kind, str(found.detail)).response()
+    response = Problem(found.status_code, kind, str(found.detail)).response()
+    response.headers.update(found.headers or {})
+    return response
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -39,15 +39,13 @@ def bind(listen: str) -> socket.socket:
         # every answer on a kept connection waits 40 ms for the client's acknowledgement.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), int(port)))
+        return _listening(listener, (host.strip("[]"), int(port)))
     except OSError as error:
         message = (
-            f"RETUNED_HTTP__LISTEN={listen} cannot be used: {error.strerror}. "
+            f"RETUNED_HTTP__LISTEN={listen} cannot be used: {error.strerror or error}. "
             "Stop who uses it, or choose another address."
         )
         raise ConfigError(message) from error
-    listener.listen(_WAITING)
-    return listener
 
 
 def _bound_unix(path: Path) -> socket.socket:
@@ -58,9 +56,21 @@ def _bound_unix(path: Path) -> socket.socket:
             except OSError:
                 path.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o660)
-    listener.listen(_WAITING)
+    return _listening(listener, str(path), mode=0o660)
+
+
+def _listening(
+    listener: socket.socket, address: str | tuple[str, int], mode: int | None = None
+) -> socket.socket:
+    try:
+        listener.bind(address)
+        if mode is not None:
+            # Before anybody can connect.
+            Path(str(address)).chmod(mode)
+        listener.listen(_WAITING)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

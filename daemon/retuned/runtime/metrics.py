@@ -58,10 +58,23 @@ class Metrics:
         self._rows = Gauge(
             "retuned_rows", "Rows in the row log.", ["model", "kind"], registry=self.registry
         )
-        # Version and revision that serve; the number after the point is the revision.
-        self._champion = Gauge(
+        # Version and revision that serve.
+        self._version = Gauge(
             "retuned_champion_version",
             "Version number that serves; 0 before there is one.",
+            ["model"],
+            registry=self.registry,
+        )
+        self._revision = Gauge(
+            "retuned_champion_revision",
+            "Revision number, within its version, that serves; 0 before there is one.",
+            ["model"],
+            registry=self.registry,
+        )
+        # Orders that were begun and have not ended.
+        self._in_flight = Gauge(
+            "retuned_orders_in_flight",
+            "Orders that were begun and have not ended.",
             ["model"],
             registry=self.registry,
         )
@@ -96,12 +109,25 @@ class Metrics:
         self._trials.labels(model, "failed" if trial.score is None else "ok").inc()
         self._trial_cpu.labels(model).inc(trial.cost.cpu_s)
 
-    def look(self, model: str, *, rows: int, labelled: int, champion: int, troubles: int) -> None:
-        """Set what is read when somebody asks."""
+    def look(self, model: str, *, champion: tuple[int, int], in_flight: int, troubles: int) -> None:
+        """Set what is read when somebody asks.
+
+        Args:
+            model: its name.
+            champion: version and revision that serve; zeros before there is one.
+            in_flight: orders that were begun.
+            troubles: those among them that failed and wait.
+        """
+        version, revision = champion
+        self._version.labels(model).set(version)
+        self._revision.labels(model).set(revision)
+        self._in_flight.labels(model).set(in_flight)
+        self._troubles.labels(model).set(troubles)
+
+    def rows(self, model: str, *, rows: int, labelled: int) -> None:
+        """Set what the row log holds."""
         self._rows.labels(model, "rows").set(rows)
         self._rows.labels(model, "labelled").set(labelled)
-        self._champion.labels(model).set(champion)
-        self._troubles.labels(model).set(troubles)
 
     def registry_up(self, *, is_up: bool) -> None:
         """Set whether the registry answers."""
