@@ -135,15 +135,6 @@ def block_length(series: NDArray[np.float64]) -> int:
     return int(min(max(length, 1), max(1, size // 3), math.ceil(3 * math.sqrt(size))))
 
 
-def mean_bounds(
-    series: NDArray[np.float64], confidence: float, rng: np.random.Generator
-) -> tuple[float, float]:
-    """One-sided bounds of the mean of a series in time order."""
-    length = block_length(series)
-    means = _resampled_means(series[:, None], length, rng)[:, 0]
-    return _bounds(float(series.mean()), means, confidence, len(series) / length)
-
-
 def _gain(
     challenger: float | NDArray[np.float64], rival: float | NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -1,0 +1,177 @@
+"""Paired comparison: honest about chance, able to see what is there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from arch.bootstrap import optimal_block_length
+from numpy.typing import NDArray
+from tests.samples import autoregressive
+
+from retuned_pipelines.evaluate.compare import Comparison, block_length, compare
+from retuned_pipelines.schema import Task
+
+MAE = "neg_mean_absolute_error"
+
+
+def on_errors(
+    challenger: NDArray[np.float64],
+    rival: NDArray[np.float64],
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+    metric: str = MAE,
+) -> Comparison:
+    """Compare two series of prediction errors."""
+    return compare(
+        metric,
+        Task.REGRESSION,
+        target=np.zeros(len(rival)),
+        challenger=challenger,
+        rival=rival,
+        classes=(),
+        confidence=confidence,
+        rng=np.random.default_rng(seed),
+    )
+
+
+# arch counts its cut-off from the first insignificant autocorrelation, the paper from the last
+# significant one; short series of weak dependence differ most by that.
+@pytest.mark.parametrize(("phi", "tolerance"), [(0.0, 0.0), (0.3, 0.35), (0.6, 0.15), (0.9, 0.1)])
+def test_blocks_are_as_long_as_politis_and_white_have_them(phi: float, tolerance: float) -> None:
+    rng = np.random.default_rng(5)
+    close = []
+    for series in autoregressive(rng, phi, 2000, 40):
+        expected = float(optimal_block_length(series)["circular"].iloc[0])
+        # Ours is rounded up.
+        close.append(abs(block_length(series) - expected) <= 1 + tolerance * expected)
+    assert np.mean(close) >= 0.9
+
+
+@pytest.mark.parametrize("size", [1, 5, 9, 10, 11, 40])
+def test_blocks_of_short_series_leave_several(size: int) -> None:
+    series = autoregressive(np.random.default_rng(size), 0.95, size)[0]
+    assert 1 <= block_length(series) <= max(1, size // 3)
+
+
+def test_a_constant_difference_needs_no_blocks() -> None:
+    assert block_length(np.full(500, 3.7)) == 1
+    assert block_length(np.zeros(500)) == 1
+
+
+# Nominal is 5 %. The tolerance is what the bootstrap is too sure of where a series is short for
+# its dependence, and three standard errors of the simulation.
+@pytest.mark.parametrize(
+    ("phi", "rows", "times", "at_most"),
+    [(0.0, 150, 200, 0.09), (0.5, 200, 300, 0.10), (0.9, 400, 300, 0.12)],
+)
+def test_a_challenger_that_is_no_better_is_seldom_taken_for_one(
+    phi: float, rows: int, times: int, at_most: float
+) -> None:
+    rng = np.random.default_rng(3)
+    pairs = zip(
+        10 + autoregressive(rng, phi, rows, times),
+        10 + autoregressive(rng, phi, rows, times),
+        strict=True,
+    )
+    lower = [on_errors(one, other, seed=n).lower for n, (one, other) in enumerate(pairs)]
+    assert np.mean(np.array(lower) > 0) <= at_most
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.6])
+def test_a_tenth_of_the_loss_removed_is_seen_on_500_rows(phi: float) -> None:
+    rng = np.random.default_rng(4)
+    seen, gains = [], []
+    for _ in range(40):
+        shared, own = autoregressive(rng, phi, 500, 2)
+        found = on_errors(shared, shared + 0.5 * own)
+        seen.append(found.lower > 0)
+        gains.append(found.gain)
+    assert np.mean(seen) >= 0.9
+    # The closed form: two Gaussian errors of variance 1 and 1.25.
+    assert np.mean(gains) == pytest.approx(1 - 1 / np.sqrt(1.25), abs=0.01)
+
+
+def test_the_same_outputs_gain_nothing() -> None:
+    errors = autoregressive(np.random.default_rng(1), 0.5, 300)[0]
+    found = on_errors(errors, errors)
+    assert (found.gain, found.lower, found.upper) == (0.0, 0.0, 0.0)
+
+
+def test_the_bounds_lie_around_the_gain_and_widen_with_confidence() -> None:
+    one, other = autoregressive(np.random.default_rng(2), 0.3, 300, 2)
+    narrow, wide = (on_errors(one, other, confidence=level) for level in (0.8, 0.99))
+    assert wide.lower < narrow.lower < narrow.gain < narrow.upper < wide.upper
+    assert narrow.gain == wide.gain
+
+
+def test_few_blocks_widen_the_bounds() -> None:
+    rng = np.random.default_rng(8)
+    few, many = (autoregressive(rng, 0.5, rows, 2) for rows in (12, 1200))
+    widths = [
+        found.upper - found.lower
+        for found in (on_errors(10 + few[0], 10 + few[1]), on_errors(10 + many[0], 10 + many[1]))
+    ]
+    assert widths[0] > 5 * widths[1]
+
+
+def test_the_same_seed_gives_the_same_bounds() -> None:
+    one, other = autoregressive(np.random.default_rng(2), 0.3, 300, 2)
+    assert on_errors(one, other, seed=9) == on_errors(one, other, seed=9)
+
+
+@pytest.mark.parametrize(("challenger", "gain"), [(0.0, 0.0), (2.0, -1.0)])
+def test_a_rival_without_any_loss_cannot_be_beaten(challenger: float, gain: float) -> None:
+    found = on_errors(np.full(50, challenger), np.zeros(50))
+    assert (found.gain, found.lower, found.upper) == (gain, gain, gain)
+
+
+def classified(metric: str, seed: int = 0) -> Comparison:
+    """Compare a classifier with a much worse one."""
+    rng = np.random.default_rng(seed)
+    target = rng.integers(0, 2, 300)
+
+    def answer(noise: float) -> NDArray[Any]:
+        positive = 1 / (1 + np.exp(-(2.0 * target - 1.0 + noise * rng.normal(size=300))))
+        return np.column_stack([1 - positive, positive])
+
+    return compare(
+        metric,
+        Task.BINARY,
+        target=target,
+        challenger=answer(0.7),
+        rival=answer(3.0),
+        classes=("0", "1"),
+        confidence=0.95,
+        rng=rng,
+    )
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "neg_log_loss", "roc_auc"])
+def test_a_much_better_classifier_is_seen_by_every_kind_of_metric(metric: str) -> None:
+    found = classified(metric)
+    assert 0 < found.lower < found.gain < found.upper <= 1.5
+    assert found.challenger_score > found.rival_score
+
+
+def test_a_metric_of_all_rows_agrees_with_scores() -> None:
+    found = on_errors(np.full(100, 0.5), np.full(100, 1.0), metric="neg_root_mean_squared_error")
+    assert (found.challenger_score, found.rival_score) == (-0.5, -1.0)
+    assert found.gain == found.lower == found.upper == pytest.approx(0.5)
+
+
+def test_ranks_of_one_class_have_no_gain() -> None:
+    output = np.array([[0.5, 0.5]] * 40)
+    found = compare(
+        "roc_auc",
+        Task.BINARY,
+        target=np.ones(40, dtype=np.int64),
+        challenger=output,
+        rival=output,
+        classes=("0", "1"),
+        confidence=0.95,
+        rng=np.random.default_rng(0),
+    )
+    assert np.isnan(found.gain)
