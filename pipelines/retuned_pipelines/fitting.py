@@ -60,7 +60,7 @@ def fit(
 ) -> FittedModel:
     """Fit a recipe on the newest labelled rows of a window.
 
-    Where the rows show one class only, the model always answers that class.
+    Where there is one row, or one class only, the model always answers that.
 
     Args:
         recipe: what to fit, and on how many of the newest rows.
@@ -78,7 +78,8 @@ def fit(
         raise ValueError(message)
     layout = Layout.learned(known.schema, known.features)
     classes = classes_of(known) if task.is_classification else ()
-    family = FAMILIES["constant"] if len(classes) == 1 else FAMILIES[recipe.family]
+    is_constant = len(classes) == 1 or len(known) == 1
+    family = FAMILIES["constant" if is_constant else recipe.family]
     plan = Plan(task=task, params=recipe.settings, layout=layout, seed=seed, threads=threads)
     estimator = family.build(plan)
     with warnings.catch_warnings():

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
-LARGEST = 1e300
-"""Numbers beyond this are refused: squares and sums of them would overflow."""
+LARGEST = 1e150
+"""Numbers beyond this are refused: squares of them, and sums of those, would overflow."""
 
 _LONGEST_ID = 512
 

@@ -57,26 +57,24 @@ def load(data: bytes) -> FittedModel:
             not trusted.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            about = json.loads(archive.read("model.json"))
-            estimator_data = archive.read("estimator.skops")
-    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
-        message = f"this is no model artifact: {error}"
-        raise ValueError(message) from error
-    if about.get("format") != FORMAT:
-        message = (
-            f"artifact format {about.get('format')} is not {FORMAT}: written by another release"
-        )
-        raise ValueError(message)
-    try:
-        estimator = skops.io.loads(estimator_data, trusted=list(TRUSTED))
+        return _loaded(data)
     except Exception as error:
-        message = f"the artifact cannot be loaded: {error}"
+        # Whatever stumbles over these bytes (zip, JSON, skops, a field that is not there).
+        message = f"this is no model artifact that can be loaded: {type(error).__name__}: {error}"
         raise ValueError(message) from error
+
+
+def _loaded(data: bytes) -> FittedModel:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        about = json.loads(archive.read("model.json"))
+        estimator_data = archive.read("estimator.skops")
+    if about["format"] != FORMAT:
+        message = f"its format {about['format']} is not {FORMAT}; another release wrote it"
+        raise ValueError(message)
     return FittedModel(
         recipe=Recipe.from_json(about["recipe"]),
         task=Task(about["task"]),
         classes=tuple(about["classes"]),
         layout=Layout.from_json(about["layout"]),
-        estimator=estimator,
+        estimator=skops.io.loads(estimator_data, trusted=list(TRUSTED)),
     )

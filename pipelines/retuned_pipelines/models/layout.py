@@ -90,7 +90,7 @@ class Layout:
                 column = [_number(record.get(name)) for record in records]
             try:
                 matrix[:, position] = np.asarray(column, dtype=np.float64)
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 raise ValueError(_complaint(records, name, feature.kind)) from error
         return matrix
 

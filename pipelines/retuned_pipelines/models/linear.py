@@ -60,7 +60,10 @@ def _build(plan: Plan) -> Pipeline:
     categories = Pipeline(
         [
             # A missing or unknown category is a category of its own.
-            ("impute", SimpleImputer(strategy="constant", fill_value=-1.0)),
+            (
+                "impute",
+                SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True),
+            ),
             ("encode", one_hot),
         ]
     )
