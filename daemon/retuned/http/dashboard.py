@@ -15,7 +15,10 @@ from retuned.http.models import status
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 _HEADERS = {"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
 
 EVENTS = 30
@@ -77,9 +80,17 @@ def _gathered(desk: Desk, model: str) -> page.ModelPage:
         version=None if crowned is None else crowned.version.to_json(),
         revision=None if crowned is None else crowned.revision.to_json(),
         versions=versions,
-        losses=desk.log(model).newest_losses(LOSSES).loss.tolist(),
+        losses=_losses(desk, model),
         checks=checks,
         studies=studies,
         events=events,
         away=away,
     )
+
+
+def _losses(desk: Desk, model: str) -> list[float]:
+    try:
+        losses: list[float] = desk.log(model).newest_losses(LOSSES).loss.tolist()
+    except RetunedError:
+        return []  # the model's troubles tell of it
+    return losses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
     from retuned_pipelines.search.trial import Trial
 
 Limit = Annotated[int, Query(ge=1, le=10_000)]
+
+RENDERING = 2
+"""Threads that may render reports, or wait for one."""
+
+REPORT_POLICY = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+)
+"""Evidently's page runs scripts and shows what rows said: to a browser it is a stranger here."""
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -35,10 +45,16 @@ def routes(desk: Desk) -> APIRouter:
             raise Problem(404, "no-check", f"{model} has no check {check!r}")
         return answer({"id": check, **found})
 
+    # Renderings wait for each other; they must not hold the threads that predictions need.
+    rendering = asyncio.Semaphore(RENDERING)
+
     @room.get("/drift/{check}/report", summary="Evidently's page of a check (HTML)")
-    def report(model: str, check: str) -> FileResponse:
+    async def report(model: str, check: str) -> FileResponse:
         desk.keeper(model)
-        return FileResponse(desk.render(model, check), media_type="text/html")
+        async with rendering:
+            page = await asyncio.to_thread(desk.render, model, check)
+        headers = {"Content-Security-Policy": REPORT_POLICY}
+        return FileResponse(page, media_type="text/html", headers=headers)
 
     @room.get("/studies", summary="Studies, newest first")
     def studies(model: str, limit: Limit = 100) -> Response:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Header
 from starlette.responses import Response
 
+from retuned.errors import RetunedError
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
+from retuned.keeper import Trouble
+from retuned.rows.batch import Counts
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
     from retuned.keeper import Keeper
+    from retuned_pipelines.schema import Schema
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -70,7 +74,7 @@ def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
     """A model in a line."""
     spec, state = keeper.spec, keeper.state
     serving = desk.stage.of(spec.name)
-    counts = desk.log(spec.name).counts()
+    counts, _, unreadable = _held(desk, spec.name)
     return {
         "name": spec.name,
         "task": spec.task.value,
@@ -80,20 +84,19 @@ def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
         "champion": None if serving is None else serving.crowned.revision.name,
         "running": [work.kind for work in state.flight],
         "is_paused": state.is_paused,
-        "troubles": [asdict(trouble) for trouble in keeper.troubles],
+        "troubles": [asdict(trouble) for trouble in (*unreadable, *keeper.troubles)],
     }
 
 
 def status(desk: Desk, model: str) -> dict[str, Any]:
     """Everything about a model that fits on a page."""
     keeper = desk.keeper(model)
-    state, log = keeper.state, desk.log(model)
-    decision = state.last_decision
-    schema = log.schema
+    state, decision = keeper.state, keeper.state.last_decision
+    counts, schema, _ = _held(desk, model)
     return {
         **summary(desk, keeper),
         "target": keeper.spec.target,
-        "last_seq": log.counts().last_seq,
+        "last_seq": counts.last_seq,
         "studies": state.studies,
         "last_decision": None
         if decision is None
@@ -105,3 +108,16 @@ def status(desk: Desk, model: str) -> dict[str, Any]:
         },
         "features": None if schema is None else schema.to_json(),
     }
+
+
+def _held(desk: Desk, model: str) -> tuple[Counts, Schema | None, tuple[Trouble, ...]]:
+    """What a row log holds; a log that cannot be read is a trouble of its model alone."""
+    try:
+        log = desk.log(model)
+        return log.counts(), log.schema, ()
+    except Problem:
+        raise
+    except RetunedError as error:
+        now = desk.clock.now()
+        trouble = Trouble(order="read rows", error=str(error), attempts=1, retry_at=now)
+        return Counts(rows=0, labelled=0, last_seq=0), None, (trouble,)

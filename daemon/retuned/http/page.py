@@ -53,7 +53,7 @@ def overview(models: Sequence[Mapping[str, Any]], *, is_ready: bool, version: st
             _champion(m),
             f"{m['rows']:,}",
             f"{m['labelled']:,}",
-            escape(", ".join(m["running"]) or ("paused" if m["is_paused"] else "watching")),
+            _doing(m),
             escape(_decision(m)),
         )
         for m in models
@@ -108,7 +108,7 @@ def _cards(shown: ModelPage) -> str:
         ("Metric", escape(status["metric"]), escape(f"{status['task']} of {status['target']}")),
         (
             "Doing",
-            escape(", ".join(status["running"]) or "watching"),
+            _doing(status),
             escape(_decision(status)) or "no decision yet",
         ),
     )
@@ -195,6 +195,12 @@ def _short(value: object) -> str:
 
 def _champion(status: Mapping[str, Any]) -> str:
     return escape(status["champion"] or "none yet")
+
+
+def _doing(status: Mapping[str, Any]) -> str:
+    doing = "paused" if status["is_paused"] else ", ".join(status["running"]) or "watching"
+    failing = len(status["troubles"])
+    return escape(doing) + (f' <span class="warn">{failing} failing</span>' if failing else "")
 
 
 def _decision(status: Mapping[str, Any]) -> str:

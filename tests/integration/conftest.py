@@ -1,0 +1,64 @@
+"""Daemons behind a real door: one that has just begun, and one that has a history."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from tests.integration.door import Door, world
+from tests.integration.household import Household
+
+from retuned.registry.server import EmbeddedRedis
+from retuned_pipelines.schema import Task
+from retuned_pipelines.spec import GatePolicy, ModelSpec, SearchPolicy, WatchPolicy
+
+BIKES = ModelSpec(
+    name="bikes",
+    task=Task.REGRESSION,
+    target="y",
+    time="when",
+    metric="neg_mean_absolute_error",
+    watch=WatchPolicy(every_rows=300, min_rows=300),
+    search=SearchPolicy(trials=4, random_trials=1, batch=2, folds=2, cooldown_rows=10_000),
+    gate=GatePolicy(block_rows=10),
+)
+
+
+@contextmanager
+def _door(directory: Path) -> Iterator[Door]:
+    # A socket's path is short: pytest's own temporary directories are too long for it.
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-"))
+        redis = EmbeddedRedis(Path(name))
+        redis.start()
+        stack.callback(redis.stop)
+        house = Household(BIKES, directory, redis.socket)
+        stack.callback(house.close)
+        house.keeper.resume()
+        door = Door(house)
+        stack.callback(door.close)
+        yield door
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Door]:
+    """A daemon to which nobody has sent anything."""
+    with _door(tmp_path) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """A daemon with a champion, a study, and a check with drift; tests leave it as it is."""
+    with _door(tmp_path_factory.mktemp("grown")) as door:
+        for first, last, shift in ((0, 600, 0.0), (600, 1200, 2.0)):
+            rows, labels = world(first, last, shift=shift)
+            assert door.post("/v1/models/bikes/rows", rows).is_success
+            assert door.post("/v1/models/bikes/labels", labels).is_success
+            door.house.settle()
+        while door.house.forwarder.forward():
+            pass
+        yield door
