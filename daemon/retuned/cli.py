@@ -66,6 +66,18 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     demo.add_argument("--port", type=int, default=0, help="where it listens; 0 for any free port")
     demo.add_argument("--dir", help="where its files go; a temporary directory otherwise")
     demo.set_defaults(run=_demo)
+    what = "what the daemon would have done on a file of history, against simple policies"
+    replay = commands.add_parser("replay", help=what, description=what)
+    replay.add_argument("file", type=Path, help="Parquet or CSV; oldest row first without TIME")
+    replay.add_argument("--model", type=Path, required=True, metavar="FILE", help="a model file")
+    replay.add_argument("--periods", type=int, default=40, help="parts (default 40)")
+    replay.add_argument(
+        "--bootstrap", type=float, default=0.2, help="share that is known at the start (.2)"
+    )
+    replay.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    replay.add_argument("--workers", type=int, default=0, help="child processes; 0: one a core")
+    replay.add_argument("--json", type=Path, metavar="OUT", help="write everything there")
+    replay.set_defaults(run=_replay)
 
 
 def _add_questions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -131,6 +143,12 @@ def _demo(args: argparse.Namespace) -> int:
     from retuned.demo.run import main as demo  # noqa: PLC0415 (as above)
 
     return demo(args)
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from retuned.replay.run import main as replay  # noqa: PLC0415 (as above)
+
+    return replay(args)
 
 
 def _ask(args: argparse.Namespace) -> int:

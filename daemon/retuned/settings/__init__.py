@@ -2,7 +2,7 @@
 
 from retuned.settings.daemon import HttpSettings, LogSettings, RedisSettings, Settings, load
 from retuned.settings.envfile import Finding
-from retuned.settings.model import LoadedModels, load_models
+from retuned.settings.model import LoadedModels, load_model, load_models
 
 __all__ = [
     "Finding",
@@ -12,5 +12,6 @@ __all__ = [
     "RedisSettings",
     "Settings",
     "load",
+    "load_model",
     "load_models",
 ]
