@@ -111,9 +111,14 @@ def _recorded(space: Space, trials: Sequence[Trial]) -> Iterator[FrozenTrial]:
 def _placed(
     space: Space, recipe: Recipe
 ) -> tuple[dict[str, Any], dict[str, BaseDistribution]] | None:
-    """Where a recipe lies in the space; None where it lies outside (a default may)."""
+    """Where a recipe lies in the space; None where it lies outside.
+
+    The champion's may: its window has another size, or another release found it.
+    """
     dimensions = space.families.get(recipe.family)
     if dimensions is None or recipe.window_rows not in space.windows:
+        return None
+    if not all(_has_place(dimensions[name], recipe.settings.get(name)) for name in dimensions):
         return None
     params: dict[str, Any] = {_FAMILY: recipe.family, _WINDOW: recipe.window_rows}
     distributions: dict[str, BaseDistribution] = {
@@ -125,6 +130,12 @@ def _placed(
         params[f"{recipe.family}.{name}"] = value
         distributions[f"{recipe.family}.{name}"] = _distribution(dimension)
     return params, distributions
+
+
+def _has_place(dimension: Dimension, value: Scalar) -> bool:
+    if isinstance(dimension, Choice):
+        return value in dimension.values
+    return isinstance(value, int | float)
 
 
 def _nearest(dimension: Dimension, value: Scalar) -> Scalar:
