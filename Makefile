@@ -13,7 +13,7 @@ help: ## show this list
 
 install: $(INSTALLED) ## set up .venv from the hash-pinned lock (the others do this by themselves)
 
-demo: $(INSTALLED) ## the main job on real data, in about three minutes
+demo: $(INSTALLED) ## the main job on real data, in three to four minutes
 	$(BIN)/retuned demo
 
 run: $(INSTALLED) ## run the daemon with configs/retuned.env
