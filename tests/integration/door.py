@@ -64,11 +64,17 @@ class Door:
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self._thread.start()
         assert self._begun.wait(WAIT_S)
-        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=WAIT_S)
+        unix = self.listen.removeprefix("unix:") if self.listen.startswith("unix:") else None
+        self.client = httpx.Client(
+            base_url=self.url,
+            timeout=WAIT_S,
+            transport=httpx.HTTPTransport(uds=unix, trust_env=False),
+        )
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.address[1]}"
+        is_unix = isinstance(self.address, str)
+        return "http://localhost" if is_unix else f"http://127.0.0.1:{self.address[1]}"
 
     def add_model(self, name: str) -> None:
         """Take one more model under care, of the same kind."""

@@ -1,4 +1,4 @@
-"""What is checked of every request before anybody answers it: host, origin, size."""
+"""What holds for every request, whoever answers it: host, origin, size, no error unanswered."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 
-from retuned.http.problems import Problem
+from retuned.http.problems import Problem, unexpected
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,8 +46,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        has_begun = False
+
         async def send_safely(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
             await send(message)
 
@@ -54,7 +59,16 @@ class Guard:
         if problem is not None:
             await problem.response()(scope, receive, send_safely)
             return
-        await self._app(scope, _limited(receive, self._max_body), send_safely)
+        try:
+            await self._app(scope, _limited(receive, self._max_body), send_safely)
+        except ClientDisconnect:
+            return  # there is nobody to answer
+        except Exception as error:
+            if has_begun:
+                raise
+            # The framework would raise it again, and the server drop the connection.
+            problem = unexpected(scope["method"], scope["path"], error)
+            await problem.response()(scope, receive, send_safely)
 
     def _problem(self, method: str, headers: Headers) -> Problem | None:
         host = headers.get("host", "")

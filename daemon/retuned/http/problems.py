@@ -76,11 +76,10 @@ class Problem(RetunedError):
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of the app be answered by a problem."""
+    """Let every error that is foreseen be answered by a problem; the guard sees to others."""
     app.add_exception_handler(RetunedError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _plain)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def problem_of(error: RetunedError) -> Problem:
@@ -96,6 +95,12 @@ def problem_of(error: RetunedError) -> Problem:
             return Problem(status, name, str(error))
     _log.error("%s", error, extra={"action": "request_failed"})
     return Problem(500, "internal", str(error))
+
+
+def unexpected(method: str, path: str, error: Exception) -> Problem:
+    """Log an error that nobody foresaw; the problem tells nothing of it."""
+    _log.error("%s %s failed", method, path, exc_info=error, extra={"action": "request_failed"})
+    return Problem(500, "internal", "an unexpected error; the daemon's log tells more")
 
 
 async def _ours(_request: Request, error: Exception) -> Response:
@@ -120,14 +125,3 @@ async def _plain(_request: Request, error: Exception) -> Response:
     response = Problem(found.status_code, kind, str(found.detail)).response()
     response.headers.update(found.headers or {})
     return response
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    _log.error(
-        "%s %s failed",
-        request.method,
-        request.url.path,
-        exc_info=error,
-        extra={"action": "request_failed"},
-    )
-    return Problem(500, "internal", "an unexpected error; the daemon's log tells more").response()
