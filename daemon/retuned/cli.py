@@ -69,7 +69,21 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     what = "what the daemon would have done on a file of history, against simple policies"
     replay = commands.add_parser("replay", help=what, description=what)
     replay.add_argument("file", type=Path, help="Parquet or CSV; oldest row first without TIME")
-    replay.add_argument("--model", type=Path, required=True, metavar="FILE", help="a model file")
+    replay.add_argument(
+        "--model",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="a model file, or several to compare",
+    )
+    replay.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="replace a key of the model files; may be repeated",
+    )
     replay.add_argument("--periods", type=int, default=40, help="parts (default 40)")
     replay.add_argument(
         "--bootstrap", type=float, default=0.2, help="share that is known at the start (.2)"

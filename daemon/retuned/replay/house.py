@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from retuned.serve.stage import Stage
 from retuned.tune.bench import Bench
 from retuned.tune.study import Studies
 from retuned.workshop import Workshop
-from retuned_pipelines.search.trial import NO_COST, Cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from retuned.registry.events import Event
     from retuned.rows.log import RowLog
     from retuned.tune.executor import Call, Executor, Outcome
+    from retuned_pipelines.search.trial import Trial
     from retuned_pipelines.spec import ModelSpec
+
+
+PURPOSES = {
+    "run_trial": "trials",
+    "predict_block": "gate",
+    "fit_artifact": "refits",
+    "prove_artifact": "refits",
+}
+"""What the functions of child processes are for."""
 
 
 class Metered:
@@ -41,7 +51,7 @@ class Metered:
         """Pass calls on to an executor."""
         self._executor = executor
         self._lock = threading.Lock()
-        self.cost = NO_COST
+        self.cpu_s: defaultdict[str, float] = defaultdict(float)
 
     @property
     def threads(self) -> int:
@@ -51,7 +61,8 @@ class Metered:
     def submit(self, call: Call) -> Future[Outcome]:
         """Run a call when a worker is free."""
         future = self._executor.submit(call)
-        future.add_done_callback(self._add)
+        purpose = PURPOSES.get(call.function.__name__, "other")
+        future.add_done_callback(lambda done: self._add(purpose, done))
         return future
 
     def cancel(self, group: str) -> None:
@@ -62,9 +73,9 @@ class Metered:
         """End everything."""
         self._executor.close()
 
-    def _add(self, future: Future[Outcome]) -> None:
+    def _add(self, purpose: str, future: Future[Outcome]) -> None:
         with self._lock:
-            self.cost = self.cost + future.result().cost
+            self.cpu_s[purpose] += future.result().cost.cpu_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +84,7 @@ class House:
 
     Attributes:
         keeper: takes care of the model.
+        journal: holds the drift reports.
         log: the model's rows.
         stage: what serves.
         clock: stands still until it is moved.
@@ -83,13 +95,14 @@ class House:
     """
 
     keeper: Keeper
+    journal: Journal
     log: RowLog
     stage: Stage
     clock: VirtualClock
     lanes: InlineLanes
     metered: Metered
     events: list[Event] = field(default_factory=list)
-    trials: list[Cost] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
 
     def settle(self) -> None:
         """Let everything happen that follows from what came."""
@@ -122,7 +135,7 @@ def open_house(spec: ModelSpec, directory: Path, executor: Executor, now: float)
         stage = Stage(directory / "champions", key)
         bench = Bench(executor=metered, directory=directory / "work", stop=threading.Event())
         events: list[Event] = []
-        trials: list[Cost] = []
+        trials: list[Trial] = []
         workshop = Workshop(
             rows=rows,
             registry=Registry(client, key),
@@ -130,7 +143,7 @@ def open_house(spec: ModelSpec, directory: Path, executor: Executor, now: float)
                 bench=bench,
                 book=StudyBook(client),
                 clock=clock,
-                observe=lambda _, trial: trials.append(trial.cost),
+                observe=lambda _, trial: trials.append(trial),
             ),
             bench=bench,
             stage=stage,
@@ -148,6 +161,7 @@ def open_house(spec: ModelSpec, directory: Path, executor: Executor, now: float)
         keeper.resume()
         yield House(
             keeper=keeper,
+            journal=journal,
             log=rows.of(spec.name, spec.task),
             stage=stage,
             clock=clock,

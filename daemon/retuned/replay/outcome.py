@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,53 +47,77 @@ class Policy:
         return 1 - self.loss / reference.loss if reference.loss else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Life:
+    """What the keeper of one model lived through.
+
+    Attributes:
+        name: the model's name.
+        metric: what it optimised.
+        policy: how it did.
+        champions: name (``n.r``) of the revision that served in each period; "" for none.
+        events: what the keeper told.
+        checks: drift reports in their JSON forms, oldest first, each with its ``id`` and ``at``.
+        cpu_s: CPU seconds by what they were used for.
+    """
+
+    name: str
+    metric: str
+    policy: Policy
+    champions: Sequence[str]
+    events: Sequence[Event]
+    checks: Sequence[Mapping[str, Any]]
+    cpu_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcome:
     """A replay's result.
 
     Attributes:
-        model: its name.
-        metric: what the model optimised.
         history: the rows and periods.
-        policies: retuned first, then the baselines, never_refitted among them.
-        events: what the keeper told.
-        champions: the revision that served in each period.
+        lives: the models under care, on the same rows.
+        baselines: simple policies, never_refitted among them.
     """
 
-    model: str
-    metric: str
     history: History
-    policies: Sequence[Policy]
-    events: Sequence[Event]
-    champions: Sequence[str] = field(default=())
+    lives: Sequence[Life]
+    baselines: Sequence[Policy]
+
+    @property
+    def policies(self) -> tuple[Policy, ...]:
+        """All policies, retuned's first."""
+        return (*(life.policy for life in self.lives), *self.baselines)
 
     @property
     def reference(self) -> Policy:
         """The model that was never refitted."""
-        return next(policy for policy in self.policies if policy.name == "never_refitted")
+        return next(policy for policy in self.baselines if policy.name == "never_refitted")
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; the same replay gives the same, but for ``cpu_s``."""
+        """JSON form; the same replay gives the same, but for CPU seconds."""
         return {
-            "model": self.model,
-            "policies": {
-                policy.name: {
-                    "loss": policy.loss,
-                    "cut": policy.cut(self.reference),
-                    "metric": self.metric,
-                    "fits": policy.fits,
-                    "trials": policy.trials,
-                    "cpu_s": round(policy.cpu_s, 3),
-                    "promotions": policy.promotions,
-                }
-                for policy in self.policies
-            },
+            "models": [life.name for life in self.lives],
+            "policies": {policy.name: self._policy(policy) for policy in self.policies},
             "periods": self._periods(),
             "decisions": [
-                {"at": event.at, **event.body}
-                for event in self.events
+                {"model": life.name, "at": event.at, **event.body}
+                for life in self.lives
+                for event in life.events
                 if event.kind.value == "decided"
             ],
+        }
+
+    def _policy(self, policy: Policy) -> dict[str, Any]:
+        metrics = {life.policy.name: life.metric for life in self.lives}
+        return {
+            "loss": policy.loss,
+            "cut": policy.cut(self.reference),
+            "metric": metrics.get(policy.name, self.lives[0].metric),
+            "fits": policy.fits,
+            "trials": policy.trials,
+            "cpu_s": round(policy.cpu_s, 3),
+            "promotions": policy.promotions,
         }
 
     def _periods(self) -> list[dict[str, Any]]:
@@ -101,11 +125,11 @@ class Outcome:
         return [
             {
                 "rows": stop - start,
-                "champion": champion,
+                "champions": {life.policy.name: life.champions[number] for life in self.lives},
                 "loss": {
                     policy.name: float(np.mean(policy.losses[start - first : stop - first]))
                     for policy in self.policies
                 },
             }
-            for (start, stop), champion in zip(self.history.spans, self.champions, strict=True)
+            for number, (start, stop) in enumerate(self.history.spans)
         ]

@@ -18,17 +18,19 @@ from rich.table import Table
 from retuned.errors import ConfigError
 from retuned.replay.history import read_history
 from retuned.replay.house import open_house
-from retuned.replay.outcome import Outcome, Policy
+from retuned.replay.outcome import Life, Outcome, Policy
 from retuned.replay.policies import baselines, plain_losses
 from retuned.rows.batch import LabelBatch, RowBatch
 from retuned.runtime.schedule import is_overdue
 from retuned.settings import load_model
+from retuned.settings.envfile import read_keys
 from retuned.tune.local import LocalExecutor
 from retuned_pipelines.care.facts import Ticked
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -39,30 +41,30 @@ if TYPE_CHECKING:
     from retuned_pipelines.window import Window
 
 
+CHECKS = 100_000
+"""Drift reports that are read back: all."""
+
+
 def main(args: Namespace) -> int:
     """Run ``retuned replay``.
 
     Args:
-        args: ``file``, ``model`` (an env file), ``periods``, ``bootstrap``, ``seed``, ``workers``,
-            ``json`` (a path or None).
+        args: ``file``, ``model`` (env files), ``policy`` (``KEY=VALUE`` each), ``periods``,
+            ``bootstrap``, ``seed``, ``workers``, ``json`` and ``html`` (paths or None).
 
     Raises:
-        ConfigError: the model file is wrong.
+        ConfigError: a model file or an override is wrong.
         PermanentError: the history cannot be read.
     """
-    spec, findings = load_model(args.model)
-    if spec is None:
-        raise ConfigError("\n".join(finding.text for finding in findings))
-    spec = replace(spec, search=replace(spec.search, seed=args.seed))
+    specs = [read_spec(path, args.policy, args.seed) for path in args.model]
     console = Console()
-    history = read_history(args.file, spec, periods=args.periods, bootstrap=args.bootstrap)
-    cores = len(os.sched_getaffinity(0))
-    workers = args.workers or cores
+    history = read_history(args.file, specs[0], periods=args.periods, bootstrap=args.bootstrap)
     # Threads are part of what is computed: the number of workers must change nothing.
+    workers = args.workers or len(os.sched_getaffinity(0))
     executor = LocalExecutor(workers=workers, threads=1)
     try:
-        with tempfile.TemporaryDirectory(prefix="retuned-") as directory, _bar(console) as bar:
-            outcome = replay(spec, history, executor, Path(directory), bar)
+        with _bar(console) as bar:
+            outcome = replay(specs, history, executor, bar)
     finally:
         executor.close()
     console.print(_table(outcome))
@@ -72,22 +74,68 @@ def main(args: Namespace) -> int:
     return 0
 
 
-def replay(
-    spec: ModelSpec, history: History, executor: Executor, directory: Path, bar: Progress
-) -> Outcome:
-    """Let the keeper live through a history, then the baselines.
+def read_spec(path: Path, policy: Sequence[str], seed: int) -> ModelSpec:
+    """Read a model file, with some of its keys replaced.
 
     Args:
-        spec: the model.
+        path: the file.
+        policy: ``KEY=VALUE`` each.
+        seed: replaces the search's own.
+
+    Raises:
+        ConfigError: the file or a replacement is wrong.
+    """
+    given, _ = read_keys(path)
+    for item in policy:
+        key, is_pair, value = item.partition("=")
+        if not is_pair:
+            message = f"--policy {item!r} is not KEY=VALUE"
+            raise ConfigError(message)
+        given[key] = value
+    with tempfile.TemporaryDirectory() as directory:
+        merged = Path(directory) / path.name
+        if policy and path.exists():
+            merged.write_text("".join(f"{key}={value}\n" for key, value in given.items()))
+        else:
+            merged = path
+        spec, findings = load_model(merged)
+    if spec is None:
+        lines = (finding.text.replace(str(merged), str(path)) for finding in findings)
+        raise ConfigError("\n".join(lines))
+    return replace(spec, search=replace(spec.search, seed=seed))
+
+
+def replay(
+    specs: Sequence[ModelSpec], history: History, executor: Executor, bar: Progress
+) -> Outcome:
+    """Let the keepers live through a history, one after the other, then the baselines.
+
+    Args:
+        specs: the models; all predict the same target.
         history: what happened.
         executor: runs fits.
-        directory: for temporary stores; a short path.
         bar: shows how far it is.
     """
-    task = bar.add_task("periods", total=len(history.spans), loss="")
+    names = ["retuned"] if len(specs) == 1 else [f"retuned {spec.name}" for spec in specs]
+    lives = [
+        _life(spec, name, history, executor, bar) for spec, name in zip(specs, names, strict=True)
+    ]
+    fits = bar.add_task("baselines", total=2 * len(history.spans) + 1, loss="")
+    with tempfile.TemporaryDirectory(prefix="retuned-") as directory:
+        others = baselines(
+            specs[0], history, executor, Path(directory), lambda count: bar.advance(fits, count)
+        )
+    return Outcome(history=history, lives=lives, baselines=others)
+
+
+def _life(spec: ModelSpec, name: str, history: History, executor: Executor, bar: Progress) -> Life:
+    task = bar.add_task(name, total=len(history.spans), loss="")
     champions: list[str] = []
     losses: list[NDArray[np.float64]] = []
-    with open_house(spec, directory, executor, _moment(history, 0)) as house:
+    with (
+        tempfile.TemporaryDirectory(prefix="retuned-") as directory,
+        open_house(spec, Path(directory), executor, _moment(history, 0)) as house,
+    ):
         _append(house, history.window.span(0, history.bootstrap))
         _label(house, history.window.span(0, history.bootstrap))
         house.settle()
@@ -98,18 +146,18 @@ def replay(
             champions.append("" if champion is None else champion.crowned.revision.name)
             _live(spec, house, history, part, stop)
             bar.update(task, advance=1, loss=f"loss {np.concatenate(losses).mean():.4g}")
-        ours = _ours(house, np.concatenate(losses))
-        events = tuple(house.events)
-    fits = bar.add_task("baselines", total=2 * len(history.spans) + 1, loss="")
-    others = baselines(spec, history, executor, directory, lambda count: bar.advance(fits, count))
-    return Outcome(
-        model=spec.name,
-        metric=spec.metric,
-        history=history,
-        policies=(ours, *others),
-        events=events,
-        champions=champions,
-    )
+        return Life(
+            name=spec.name,
+            metric=spec.metric,
+            policy=_ours(house, name, np.concatenate(losses)),
+            champions=champions,
+            events=tuple(house.events),
+            checks=[
+                {"id": check, "at": at, **report}
+                for check, at, report in reversed(house.journal.drifts(spec.name, CHECKS))
+            ],
+            cpu_s=dict(house.metered.cpu_s),
+        )
 
 
 def _live(spec: ModelSpec, house: House, history: History, part: Window, stop: int) -> None:
@@ -161,15 +209,15 @@ def _label(house: House, part: Window) -> None:
         house.log.append_labels(LabelBatch(ids=ids, values=values))
 
 
-def _ours(house: House, losses: NDArray[np.float64]) -> Policy:
+def _ours(house: House, name: str, losses: NDArray[np.float64]) -> Policy:
     counts = Counter(event.kind.value for event in house.events)
     return Policy(
-        name="retuned",
+        name=name,
         losses=losses,
         fits=counts["promoted"] + counts["revised"],
         trials=len(house.trials),
         promotions=counts["promoted"],
-        cpu_s=house.metered.cost.cpu_s,
+        cpu_s=sum(house.metered.cpu_s.values()),
     )
 
 
@@ -190,7 +238,7 @@ def _bar(console: Console) -> Progress:
 
 def _table(outcome: Outcome) -> Table:
     rows = len(outcome.policies[0].losses)
-    table = Table(title=f"{outcome.model}: {rows:,} rows in {len(outcome.champions)} periods")
+    table = Table(title=f"{rows:,} rows in {len(outcome.history.spans)} periods")
     for name in ("policy", "loss", "cut", "fits", "trials", "promotions", "CPU s"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in outcome.policies:
@@ -202,6 +250,6 @@ def _table(outcome: Outcome) -> Table:
             str(policy.trials),
             str(policy.promotions),
             f"{policy.cpu_s:.1f}",
-            style="bold" if policy.name == "retuned" else None,
+            style="bold" if policy.name.startswith("retuned") else None,
         )
     return table
