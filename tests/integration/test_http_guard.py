@@ -125,6 +125,8 @@ def test_a_client_that_goes_away_in_the_middle_is_no_error(
     )
     with socket.create_connection(grown.address) as client:
         client.sendall(request)
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""  # the server has noticed
     assert grown.get("/healthz").status_code == 200
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
