@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from retuned.http import charts
+from retuned.sheet import charts
+from retuned.sheet.frame import moment, nothing, page, section, table
 from retuned.tell import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 REFRESH_S = 5
 
@@ -61,7 +60,7 @@ def overview(models: Sequence[Mapping[str, Any]], *, is_ready: bool, version: st
     heads = ("model", "task", "champion", "rows", "labelled", "doing", "last decision")
     empty = "No model is under care: put a file &lt;name&gt;.env into RETUNED_MODELS_DIR."
     note = "" if is_ready else '<p class="warn">The registry does not answer yet.</p>'
-    return _page("Models", note + _table(heads, rows, empty), version)
+    return page("Models", note + table(heads, rows, empty), version=version, refresh_s=REFRESH_S)
 
 
 def model(shown: ModelPage, *, version: str) -> str:
@@ -77,13 +76,13 @@ def model(shown: ModelPage, *, version: str) -> str:
         f'<p><a href="/">Models</a> / {name}</p>',
         away + troubles,
         _cards(shown),
-        _section("Loss as served", charts.line(shown.losses)),
-        _section("Studies", "".join(map(_study, shown.studies)) or _nothing("No study yet.")),
-        _section("Checks", _checks(shown)),
-        _section("Versions", _versions(shown.versions)),
-        _section("Events", _events(shown.events)),
+        section("Loss as served", charts.line(shown.losses)),
+        section("Studies", "".join(map(_study, shown.studies)) or nothing("No study yet.")),
+        section("Checks", _checks(shown)),
+        section("Versions", _versions(shown.versions)),
+        section("Events", _events(shown.events)),
     )
-    return _page(shown.status["name"], "".join(parts), version)
+    return page(shown.status["name"], "".join(parts), version=version, refresh_s=REFRESH_S)
 
 
 def docs(openapi: Mapping[str, Any], *, version: str) -> str:
@@ -95,7 +94,9 @@ def docs(openapi: Mapping[str, Any], *, version: str) -> str:
     ]
     more = '<p>Machine-readable: <a href="/openapi.json">/openapi.json</a></p>'
     body = f"<p>{escape(openapi['info']['description'])}</p>" + more
-    return _page("API", body + _table(("", "path", "what"), rows, ""), version)
+    return page(
+        "API", body + table(("", "path", "what"), rows, ""), version=version, refresh_s=REFRESH_S
+    )
 
 
 def _cards(shown: ModelPage) -> str:
@@ -105,7 +106,11 @@ def _cards(shown: ModelPage) -> str:
     items = (
         ("Champion", _champion(status), f"{recipe}<br>{learned}"),
         ("Rows", f"{status['rows']:,}", f"{status['labelled']:,} with a label"),
-        ("Metric", escape(status["metric"]), escape(f"{status['task']} of {status['target']}")),
+        (
+            "Metric",
+            escape(status["metric"]).replace("_", "_<wbr>"),
+            escape(f"{status['task']} of {status['target']}"),
+        ),
         (
             "Doing",
             _doing(status),
@@ -123,7 +128,7 @@ def _study(study: Mapping[str, Any]) -> str:
     trials = study["trials"]
     state = study["stopped"] or f"running, {len(trials)} of {study['planned']} trials"
     head = (
-        f"<h3>{escape(study['id'])} <small>{_moment(study['started_at'])}, "
+        f"<h3>{escape(study['id'])} <small>{moment(study['started_at'])}, "
         f"{study['rows']:,} rows, {escape(state)}</small></h3>"
     )
     best = sorted((t for t in trials if t["score"] is not None), key=lambda t: -t["score"])[:5]
@@ -141,7 +146,7 @@ def _study(study: Mapping[str, Any]) -> str:
         for trial in best
     ]
     heads = ("trial", "origin", "recipe", "score", "gap", "wall s", "CPU s", "peak MB")
-    return head + charts.trials(trials) + _table(heads, rows, "No trial yet.")
+    return head + charts.trials(trials) + table(heads, rows, "No trial yet.")
 
 
 def _checks(shown: ModelPage) -> str:
@@ -149,7 +154,7 @@ def _checks(shown: ModelPage) -> str:
     rows = [
         (
             escape(check["id"]),
-            _moment(check["at"]),
+            moment(check["at"]),
             f"{check['rows']:,}",
             "<br>".join(
                 f"{escape(a['subject'])} <small>{escape(a['method'])} {a['effect']:.2f}</small>"
@@ -160,26 +165,26 @@ def _checks(shown: ModelPage) -> str:
         )
         for check in shown.checks
     ]
-    return _table(("check", "when", "rows", "alarms", ""), rows, "No check yet.")
+    return table(("check", "when", "rows", "alarms", ""), rows, "No check yet.")
 
 
 def _versions(versions: Sequence[Mapping[str, Any]]) -> str:
     rows = [
         (
             str(version["number"]),
-            _moment(version["created_at"]),
+            moment(version["created_at"]),
             _recipe(version["members"][0]),
             f"{version['verdict']['gain']:+.1%}",
             escape(" ".join(version["verdict"]["reasons"])),
         )
         for version in versions
     ]
-    return _table(("version", "when", "recipe", "gain", "why"), rows, "No version yet.")
+    return table(("version", "when", "recipe", "gain", "why"), rows, "No version yet.")
 
 
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
-    rows = [(_moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events]
-    return _table(("when", "event", "what happened"), rows, "No event yet.")
+    rows = [(moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events]
+    return table(("when", "event", "what happened"), rows, "No event yet.")
 
 
 def _recipe(holder: Mapping[str, Any]) -> str:
@@ -206,37 +211,3 @@ def _doing(status: Mapping[str, Any]) -> str:
 def _decision(status: Mapping[str, Any]) -> str:
     decision = status["last_decision"]
     return "" if decision is None else f"{decision['decision']}: {' '.join(decision['reasons'])}"
-
-
-def _moment(at: float) -> str:
-    moment = datetime.fromtimestamp(at, UTC)
-    return f'<time datetime="{moment.isoformat()}">{moment:%Y-%m-%d %H:%M:%S}</time>'
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{title}</h2>{body}</section>"
-
-
-def _nothing(text: str) -> str:
-    return f'<p class="dim">{text}</p>'
-
-
-def _table(heads: Sequence[str], rows: Sequence[Iterable[str]], empty: str) -> str:
-    if not rows:
-        return _nothing(empty)
-    head = "".join(f"<th>{cell}</th>" for cell in heads)
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _page(title: str, body: str, version: str) -> str:
-    style = (files("retuned.http") / "page.css").read_text()
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="refresh" content="{REFRESH_S}">'
-        f"<title>{escape(title)} · retuned</title><style>{style}</style></head><body>"
-        f'<header><a class="brand" href="/">retuned</a><nav><a href="/docs">API</a></nav></header>'
-        f"<main><h1>{escape(title)}</h1>{body}</main>"
-        f"<footer>retuned {escape(version)} · times are UTC</footer></body></html>"
-    )
