@@ -91,6 +91,7 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     replay.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     replay.add_argument("--workers", type=int, default=0, help="child processes; 0: one a core")
     replay.add_argument("--json", type=Path, metavar="OUT", help="write everything there")
+    replay.add_argument("--html", type=Path, metavar="OUT", help="write a page with plots there")
     replay.set_defaults(run=_replay)
 
 

@@ -19,6 +19,7 @@ from retuned.errors import ConfigError
 from retuned.replay.history import read_history
 from retuned.replay.house import open_house
 from retuned.replay.outcome import Life, Outcome, Policy
+from retuned.replay.page import render
 from retuned.replay.policies import baselines, plain_losses
 from retuned.rows.batch import LabelBatch, RowBatch
 from retuned.runtime.schedule import is_overdue
@@ -71,6 +72,9 @@ def main(args: Namespace) -> int:
     if args.json is not None:
         args.json.write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         console.print(f"Everything as JSON: {args.json}")
+    if args.html is not None:
+        args.html.write_text(render(outcome, args.file.name))
+        console.print(f"As a page: {args.html}")
     return 0
 
 

@@ -1,0 +1,1 @@
+"""HTML pages without scripts and without anything from elsewhere: frame, tables, charts."""
