@@ -60,7 +60,8 @@ def _parts(
         (as_of, first_seq),
     ).fetchall()
     limits = [max_time for _, max_time in heads[1:]] + [-(2**63)]
-    for (first, _), limit in zip(heads, limits, strict=True):
+    # There is one limit too many where there is no batch.
+    for (first, _), limit in zip(heads, limits, strict=False):
         yield limit, _read_batch(db, schema, task, first, as_of=as_of, first_seq=first_seq)
 
 

@@ -68,6 +68,10 @@ class LocalExecutor:
         self._queue: list[tuple[int, int, Call, Future[Outcome]]] = []
         self._numbers = itertools.count()
         self._running: list[_Running] = []
+        # A call on its way from the queue to a child, which may take as long as the fork server
+        # needs to start; it can be cancelled meanwhile.
+        self._starting: Call | None = None
+        self._is_starting_cancelled = False
         self._lock = threading.Lock()
         self._is_closed = False
         self._bell, self._ring = Pipe(duplex=False)
@@ -94,6 +98,8 @@ class LocalExecutor:
             for running in self._running:
                 if running.call.group == group:
                     running.is_cancelled = True
+            if self._starting is not None and self._starting.group == group:
+                self._is_starting_cancelled = True
         for _, _, _, future in dropped:
             future.set_result(Outcome(error=CANCELLED))
         self._wake()
@@ -131,6 +137,7 @@ class LocalExecutor:
                 if not self._queue:
                     return
                 _, _, call, future = heapq.heappop(self._queue)
+                self._starting, self._is_starting_cancelled = call, False
             try:
                 self._start(call, future)
             except Exception as error:  # noqa: BLE001 (this call fails, the executor goes on)
@@ -138,6 +145,8 @@ class LocalExecutor:
                     "A child process could not be started: %s", error, extra={"action": "no_child"}
                 )
                 future.set_result(Outcome(error=f"{type(error).__name__}: {error}"))
+            finally:
+                self._starting = None
 
     def _start(self, call: Call, future: Future[Outcome]) -> None:
         ours, theirs = self._context.Pipe(duplex=False)
@@ -153,6 +162,8 @@ class LocalExecutor:
             theirs.close()
         running = _Running(call, future, process, ours, time.monotonic())
         with self._lock:
+            running.is_cancelled = self._is_starting_cancelled
+            self._starting = None
             self._running.append(running)
 
     def _wait(self) -> None:

@@ -1,0 +1,454 @@
+"""The row log: durable, idempotent, and readable as of any moment."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retuned.errors import PermanentError, TransientError
+from retuned.rows.batch import LabelBatch, Receipt
+from retuned.rows.house import RowLogs
+from retuned.rows.ingest import JSON, parse_labels, parse_rows
+from retuned.rows.log import RowLog
+from retuned_pipelines.schema import Feature, Kind, Schema, Task
+from retuned_pipelines.spec import ModelSpec
+from retuned_pipelines.window import Window
+
+SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="r2", time="t")
+SCHEMA = Schema((Feature("x", Kind.NUMBER),))
+
+Record = Mapping[str, Any]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rows" / "demo.sqlite"
+
+
+@pytest.fixture
+def log(path: Path) -> Iterator[RowLog]:
+    found = RowLog(path, Task.REGRESSION)
+    yield found
+    found.close()
+
+
+def row(name: str, time: int = 0, x: float = 0.0, **more: Any) -> Record:
+    return {"id": name, "t": time, "x": x, **more}
+
+
+def append(log: RowLog, *records: Record) -> Receipt:
+    parsed = parse_rows(orjson.dumps(records), JSON, SPEC, SCHEMA, 0)
+    assert not parsed.rejected
+    return log.append_rows(parsed.batch, SCHEMA)
+
+
+def label(log: RowLog, **values: float) -> Receipt:
+    records = [{"id": name, "label": value} for name, value in values.items()]
+    return log.append_labels(parse_labels(orjson.dumps(records), JSON, SPEC).batch)
+
+
+def ids(window: Window | None) -> list[str]:
+    return [] if window is None else list(window.ids.to_pylist())
+
+
+def seen(window: Window) -> list[tuple[Any, ...]]:
+    """Everything of a window, row by row."""
+    return list(
+        zip(
+            window.ids.to_pylist(),
+            (window.time // 1_000_000).tolist(),
+            window.features["x"].to_pylist(),
+            window.seq.tolist(),
+            window.label_seq.tolist(),
+            window.target.to_pylist(),
+            strict=True,
+        )
+    )
+
+
+def outcome(receipt: Receipt) -> tuple[int, int, int]:
+    return receipt.accepted, receipt.duplicates, receipt.revised
+
+
+def test_a_repeated_row_is_acknowledged_and_dropped(log: RowLog) -> None:
+    assert outcome(append(log, row("a"), row("b"))) == (2, 0, 0)
+    assert outcome(append(log, row("b"), row("c"))) == (1, 1, 0)
+    assert log.counts().rows == 3
+    assert append(log, row("a")).last_seq == 3
+
+
+def test_other_content_under_the_same_id_is_a_revision(log: RowLog) -> None:
+    append(log, row("a", x=1.0), row("b", x=2.0))
+    assert outcome(append(log, row("a", x=9.0))) == (0, 0, 1)
+    assert seen(log.window()) == [("b", 0, 2.0, 2, -1, None), ("a", 0, 9.0, 3, -1, None)]
+    assert log.counts().rows == 2
+
+
+def test_before_its_revision_a_row_is_what_it_was(log: RowLog) -> None:
+    append(log, row("a", x=1.0))
+    append(log, row("a", x=2.0))
+    append(log, row("a", x=1.0))
+    assert [log.window(as_of=n).features["x"].to_pylist() for n in range(4)] == [
+        [],
+        [1.0],
+        [2.0],
+        [1.0],
+    ]
+
+
+def test_an_id_twice_in_one_request_counts_once(log: RowLog) -> None:
+    assert outcome(append(log, row("a"), row("a"))) == (1, 1, 0)
+    assert outcome(append(log, row("b", x=1.0), row("b", x=2.0))) == (1, 0, 1)
+    assert log.window().features["x"].to_pylist() == [0.0, 2.0]
+
+
+def test_a_revised_row_keeps_its_label(log: RowLog) -> None:
+    append(log, row("a", x=1.0))
+    label(log, a=5.0)
+    append(log, row("a", x=2.0))
+    assert seen(log.window()) == [("a", 0, 2.0, 3, 2, 5.0)]
+    assert log.counts().labelled == 1
+
+
+def test_labels_are_idempotent_and_can_be_revised(log: RowLog) -> None:
+    append(log, row("a"))
+    assert outcome(label(log, a=1.0)) == (1, 0, 0)
+    assert outcome(label(log, a=1.0)) == (0, 1, 0)
+    assert outcome(label(log, a=2.0)) == (0, 0, 1)
+    assert log.window(as_of=2).target.to_pylist() == [1.0]
+    assert log.window().target.to_pylist() == [2.0]
+    assert log.counts().labelled == 1
+
+
+def test_a_label_may_come_before_its_row(log: RowLog) -> None:
+    label(log, a=1.0, b=3.0)
+    label(log, a=2.0)
+    assert (log.counts().rows, log.counts().labelled) == (0, 0)
+    append(log, row("c"), row("a"))
+    assert (log.counts().rows, log.counts().labelled) == (2, 1)
+    assert seen(log.window(labelled=True)) == [("a", 0, 0.0, 5, 3, 2.0)]
+
+
+def test_a_label_may_come_with_its_row(log: RowLog) -> None:
+    append(log, row("a", y=1.0), row("b"))
+    assert log.window().target.to_pylist() == [1.0, None]
+    assert outcome(append(log, row("a", y=1.0), row("b", y=2.0))) == (0, 2, 0)
+    assert log.window().target.to_pylist() == [1.0, 2.0]
+
+
+def test_rows_are_ordered_by_time_then_by_arrival(log: RowLog) -> None:
+    append(log, row("late", 9), row("early", 1))
+    append(log, row("also early", 1), row("middle", 5))
+    assert ids(log.window()) == ["early", "also early", "middle", "late"]
+    assert ids(log.window(newest=2)) == ["middle", "late"]
+
+
+def test_the_newest_labelled_rows_are_counted_among_the_labelled(log: RowLog) -> None:
+    append(log, *(row(name, time) for time, name in enumerate("abcdef")))
+    label(log, a=1.0, c=1.0, e=1.0)
+    assert ids(log.window(labelled=True, newest=2)) == ["c", "e"]
+    assert ids(log.window(newest=2)) == ["e", "f"]
+
+
+def test_rows_since_a_sequence_number_can_be_asked_for(log: RowLog) -> None:
+    append(log, row("a"), row("b"))
+    append(log, row("c"), row("d"))
+    assert ids(log.window(first_seq=2)) == ["b", "c", "d"]
+    assert ids(log.window(first_seq=2, as_of=3)) == ["b", "c"]
+
+
+def test_where_no_row_came_the_window_is_empty(log: RowLog) -> None:
+    append(log, row("a"))
+    label(log, a=1.0)
+    assert len(log.window(first_seq=2)) == 0
+    assert len(log.window(as_of=0, newest=5, labelled=True)) == 0
+
+
+def test_what_matured_between_two_moments_can_be_asked_for(log: RowLog) -> None:
+    append(log, row("a"), row("b"), row("c"))
+    label(log, a=1.0)
+    label(log, b=1.0, c=1.0)
+    assert ids(log.matured(3, 4)) == ["a"]
+    assert ids(log.matured(4, 6)) == ["b", "c"]
+    assert ids(log.matured(6, 99)) == []
+    assert log.matured(6, 99) is None
+
+
+def test_before_the_first_row_there_is_no_window(log: RowLog) -> None:
+    label(log, a=1.0)
+    assert log.schema is None
+    assert log.matured(0, 9) is None
+    with pytest.raises(ValueError, match="no row has come yet"):
+        log.window()
+
+
+def test_rows_of_another_schema_are_refused_as_a_whole(log: RowLog) -> None:
+    append(log, row("a"))
+    other = Schema((Feature("z", Kind.NUMBER),))
+    parsed = parse_rows(b'[{"id": "b", "t": 1, "z": 1}]', JSON, SPEC, other, 0)
+    with pytest.raises(ValueError, match="schema"):
+        log.append_rows(parsed.batch, other)
+    assert log.counts().rows == 1
+    assert log.schema == SCHEMA
+
+
+def test_many_rows_come_in_one_batch(log: RowLog) -> None:
+    records = [row(f"r{n}", n) for n in range(25_000)]
+    assert append(log, *records).accepted == 25_000
+    assert outcome(append(log, *records)) == (0, 25_000, 0)
+    assert ids(log.window(newest=1)) == ["r24999"]
+
+
+def test_everything_is_there_after_the_log_was_closed(path: Path) -> None:
+    first = RowLog(path, Task.REGRESSION)
+    append(first, row("a", x=1.5))
+    label(first, a=2.0, later=3.0)
+    first.close()
+    second = RowLog(path, Task.REGRESSION)
+    append(second, row("later", 1))
+    assert second.schema == SCHEMA
+    assert seen(second.window()) == [("a", 0, 1.5, 1, 2, 2.0), ("later", 1, 0.0, 4, 3, 3.0)]
+    second.close()
+
+
+WRITER = """
+import os, signal, sys
+from pathlib import Path
+from tests.unit import test_rows_log as t
+log = t.RowLog(Path(sys.argv[1]), t.Task.REGRESSION)
+t.append(log, t.row("a"), t.row("b"))
+t.label(log, a=1.0)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITER, str(path)], cwd=root, env=dict(os.environ), check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    again = RowLog(path, Task.REGRESSION)
+    assert (again.counts().rows, again.counts().labelled) == (2, 1)
+    again.close()
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_done(log: RowLog) -> None:
+    append(log, row("a"))
+    writer = log._file._writer
+    (pages,) = writer.execute("PRAGMA page_count").fetchone()
+    writer.execute(f"PRAGMA max_page_count = {pages}")
+    records = [row(f"r{n}", n, y=1.0) for n in range(5000)]
+    with pytest.raises(TransientError, match="Make room") as caught:
+        append(log, *records)
+    assert caught.value.retry_after > 0
+    assert ids(log.window()) == ["a"]
+    writer.execute("PRAGMA max_page_count = 1000000")
+    assert append(log, *records).accepted == 5000
+    assert log.counts().labelled == 5000
+
+
+def test_a_file_that_is_no_database_is_told(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"These are no rows. " * 500)
+    with pytest.raises(PermanentError, match="restore it from a backup"):
+        RowLog(path, Task.REGRESSION)
+
+
+def test_a_file_of_a_newer_release_is_told(path: Path) -> None:
+    RowLog(path, Task.REGRESSION).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(PermanentError, match="newer release"):
+        RowLog(path, Task.REGRESSION)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TransientError, match="cannot be used"):
+        RowLog(tmp_path / "file" / "demo.sqlite", Task.REGRESSION)
+
+
+def test_classes_are_kept_as_they_were_sent(tmp_path: Path) -> None:
+    log = RowLog(tmp_path / "demo.sqlite", Task.MULTICLASS)
+    values = ['"a"', "1", "true"]
+    append(log, *(row(f"r{n}", n) for n in range(3)))
+    log.append_labels(LabelBatch(ids=["r0", "r1", "r2"], values=values))
+    assert log.window().target.to_pylist() == values
+    log.close()
+
+
+def test_rows_sent_from_many_threads_at_once_count_once(log: RowLog) -> None:
+    batches = [[row(f"r{n}", n) for n in range(start, start + 40)] for start in range(0, 200, 20)]
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda batch: append(log, *batch), batches * 3))
+    assert sum(receipt.accepted for receipt in receipts) == log.counts().rows == 220
+    assert sorted(log.window().seq.tolist()) == list(range(1, 221))
+    assert log.counts().last_seq == 220
+
+
+def test_losses_are_kept_by_row_and_read_by_version(log: RowLog) -> None:
+    def score(row_seq: Sequence[int], label_seq: Sequence[int], loss: float, version: int) -> None:
+        log.append_losses(
+            np.array(row_seq),
+            np.array(label_seq),
+            np.full(len(row_seq), loss),
+            version=version,
+            revision=1,
+        )
+
+    assert log.last_scored() == 0
+    assert len(log.newest_losses(9).loss) == 0
+    score([1, 2, 3], [5, 4, 6], 0.5, 1)
+    score([4], [7], 0.7, 2)
+    # The label of row 3 was revised.
+    score([3], [8], 0.9, 1)
+    found = log.losses(1, until=99)
+    assert found.row_seq.tolist() == [2, 1, 3]
+    assert found.loss.tolist() == [0.5, 0.5, 0.9]
+    assert log.losses(1, after=4, until=5).row_seq.tolist() == [1]
+    assert log.losses(3, until=99).row_seq.tolist() == []
+    assert log.newest_losses(2).row_seq.tolist() == [4, 3]
+    assert log.last_scored() == 8
+
+
+def test_a_house_has_one_log_a_model(tmp_path: Path) -> None:
+    house = RowLogs(tmp_path / "rows")
+    bikes = house.of("bikes", Task.REGRESSION)
+    assert house.of("bikes", Task.REGRESSION) is bikes
+    append(house.of("rent", Task.REGRESSION), row("a"))
+    assert bikes.counts().rows == 0
+    assert sorted(path.name for path in (tmp_path / "rows").glob("*.sqlite")) == [
+        "bikes.sqlite",
+        "rent.sqlite",
+    ]
+    house.close()
+
+
+@dataclass
+class Ledger:
+    """What a row log should be, as plain lists; the oracle of the property test."""
+
+    seq: int = 0
+    rows: dict[str, list[tuple[int, int, float]]] = field(default_factory=dict)
+    labels: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+
+    def append(self, records: Sequence[Record]) -> tuple[int, int, int]:
+        counts = [0, 0, 0]
+        for record in records:
+            known = self.rows.setdefault(record["id"], [])
+            content = (record["t"], record["x"])
+            is_same = bool(known) and known[-1][1:] == content
+            counts[1 if is_same else 2 if known else 0] += 1
+            if not is_same:
+                self.seq += 1
+                known.append((self.seq, *content))
+        for record in records:
+            if "y" in record:
+                self.label(record["id"], record["y"])
+        return counts[0], counts[1], counts[2]
+
+    def label(self, name: str, value: float) -> int:
+        """Position in a receipt: accepted, duplicate or revised."""
+        known = self.labels.setdefault(name, [])
+        if known and known[-1][1] == value:
+            return 1
+        self.seq += 1
+        known.append((self.seq, value))
+        return 2 if len(known) > 1 else 0
+
+    def window(self, as_of: int) -> list[tuple[Any, ...]]:
+        found = []
+        for name, versions in self.rows.items():
+            rows = [version for version in versions if version[0] <= as_of]
+            labels = [known for known in self.labels.get(name, []) if known[0] <= as_of]
+            if rows:
+                seq, time, x = rows[-1]
+                label_seq, value = labels[-1] if labels else (-1, None)
+                found.append((name, time, x, seq, label_seq, value))
+        return sorted(found, key=lambda item: (item[1], item[3]))
+
+
+NAMES = st.sampled_from("abcdef")
+ROW = st.builds(
+    lambda name, time, x, more: row(name, time, x, **more),
+    NAMES,
+    st.integers(0, 4),
+    st.sampled_from([0.0, 1.0]),
+    st.one_of(st.just({}), st.fixed_dictionaries({"y": st.sampled_from([5.0, 6.0])})),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("rows"), st.lists(ROW, min_size=1, max_size=5)),
+        st.tuples(
+            st.just("labels"),
+            st.lists(st.tuples(NAMES, st.sampled_from([5.0, 6.0])), min_size=1, max_size=4),
+        ),
+        st.tuples(st.just("reopen"), st.just([])),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=60)
+@given(STEPS, st.data())
+def test_whatever_comes_the_log_is_what_the_ledger_says(
+    steps: list[tuple[str, list[Any]]], data: st.DataObject
+) -> None:
+    ledger = Ledger()
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "demo.sqlite"
+        log = RowLog(path, Task.REGRESSION)
+        for kind, items in steps:
+            if kind == "rows":
+                # Labels that come along count by row, the last one of an id included.
+                assert outcome(append(log, *items)) == ledger.append(items)
+            elif kind == "labels":
+                places = [ledger.label(name, value) for name, value in items]
+                batch = LabelBatch(ids=[n for n, _ in items], values=[v for _, v in items])
+                assert outcome(log.append_labels(batch)) == tuple(
+                    places.count(place) for place in range(3)
+                )
+            else:
+                log.close()
+                log = RowLog(path, Task.REGRESSION)
+        agree(log, ledger, data)
+        log.close()
+
+
+def agree(log: RowLog, ledger: Ledger, data: st.DataObject) -> None:
+    everything = ledger.window(ledger.seq)
+    counts = log.counts()
+    assert counts.last_seq == ledger.seq
+    assert counts.rows == len(everything)
+    assert counts.labelled == sum(item[4] != -1 for item in everything)
+    if not everything:
+        return
+    for as_of in range(ledger.seq + 1):
+        assert seen(log.window(as_of=as_of)) == ledger.window(as_of)
+    newest = data.draw(st.integers(1, 6))
+    first = data.draw(st.integers(0, ledger.seq))
+    assert seen(log.window(newest=newest)) == everything[-newest:]
+    labelled = [item for item in everything if item[4] != -1]
+    assert seen(log.window(newest=newest, labelled=True)) == labelled[-newest:]
+    assert seen(log.window(first_seq=first)) == [item for item in everything if item[3] >= first]
+    matured = log.matured(first, ledger.seq)
+    assert ([] if matured is None else seen(matured)) == [
+        item for item in everything if item[4] > first
+    ]
