@@ -28,6 +28,8 @@ LARGEST = 1e150
 """Numbers beyond this are refused: squares of them, and sums of those, would overflow."""
 
 _LONGEST_ID = 512
+_WHOLE_BELOW = 2**63
+_OWN = "__"
 
 
 class BadPayload(PermanentError):
@@ -164,7 +166,7 @@ def label_value(given: object, spec: ModelSpec) -> LabelValue:
     """A label as the log keeps it: a number, or the class as JSON text."""
     if not spec.task.is_classification:
         return _finite(given, spec.target)
-    if isinstance(given, float) and given.is_integer():
+    if isinstance(given, float) and given.is_integer() and abs(given) < _WHOLE_BELOW:
         given = int(given)
     if not isinstance(given, str | int | bool):
         _refuse(f"label {given!r} is no class: expected text, a whole number, true or false")
@@ -207,7 +209,7 @@ def _inferred(records: Sequence[dict[str, Any]], spec: ModelSpec) -> Schema:
     kinds: dict[str, Kind] = {}
     for record in records:
         for name, value in record.items():
-            if name in apart:
+            if name in apart or name.startswith(_OWN):
                 continue
             if isinstance(value, str):
                 kinds[name] = Kind.CATEGORY
@@ -255,6 +257,10 @@ def _time(record: dict[str, Any], spec: ModelSpec, now_us: int) -> int:
 
 
 def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:
+    if not features:
+        _refuse("has no feature: expected fields beside id, time and label")
+    if any(name.startswith(_OWN) for name in record.keys() - allowed):
+        _refuse(f"names of fields that begin with {_OWN!r} are retuned's own")
     if not record.keys() <= allowed:
         unknown = ", ".join(sorted(repr(name) for name in record.keys() - allowed))
         _refuse(f"unknown field {unknown}: the model's features were fixed by its first rows")

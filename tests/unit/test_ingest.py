@@ -1,0 +1,334 @@
+"""From bytes to valid rows and labels: what is wrong is told, what is right is taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retuned.errors import PermanentError
+from retuned.rows.ingest import (
+    JSON,
+    NDJSON,
+    BadPayload,
+    ParsedRows,
+    UnsupportedContent,
+    parse_labels,
+    parse_rows,
+)
+from retuned_pipelines.schema import Feature, Kind, Schema, Task
+from retuned_pipelines.spec import ModelSpec
+
+SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="r2")
+TIMED = replace(SPEC, time="when")
+CLASSES = replace(SPEC, task=Task.MULTICLASS)
+SCHEMA = Schema((Feature("x", Kind.NUMBER), Feature("c", Kind.CATEGORY)))
+NOW = 1_700_000_000_000_000
+
+
+def rows(*records: Any, spec: ModelSpec = SPEC, schema: Schema | None = SCHEMA) -> ParsedRows:
+    return parse_rows(orjson.dumps(records), JSON, spec, schema, NOW)
+
+
+def reason(*records: Any, spec: ModelSpec = SPEC) -> str:
+    """Why the last record is refused, and only that one."""
+    parsed = rows(*records, spec=spec)
+    (refused,) = parsed.rejected
+    assert refused.index == len(records) - 1
+    assert len(parsed.batch.ids) == len(records) - 1
+    return refused.reason
+
+
+def label_of(given: Any, spec: ModelSpec = CLASSES) -> Any:
+    record = orjson.dumps([{"id": "a", "label": given}])
+    parsed = parse_labels(record, JSON, spec)
+    return parsed.batch.values[0] if parsed.batch.values else parsed.rejected[0].reason
+
+
+@pytest.mark.parametrize(
+    ("payload", "content_type"),
+    [
+        (b'[{"id": "a", "x": 1}, {"id": "b", "x": 2}]', JSON),
+        (
+            b'{"rows": [{"id": "a", "x": 1}, {"id": "b", "x": 2}]}',
+            "application/json; charset=utf-8",
+        ),
+        (b'{"id": "a", "x": 1}\n\n{"id": "b", "x": 2}\n', NDJSON),
+        (b'{"id": "a", "x": 1}\r\n{"id": "b", "x": 2}', "Application/X-NDJSON"),
+    ],
+)
+def test_rows_come_in_several_forms(payload: bytes, content_type: str) -> None:
+    parsed = parse_rows(payload, content_type, SPEC, None, NOW)
+    assert list(parsed.batch.ids) == ["a", "b"]
+    assert parsed.batch.features["x"].to_pylist() == [1.0, 2.0]
+    assert parsed.batch.time.tolist() == [NOW, NOW]
+
+
+def test_one_object_is_one_row() -> None:
+    assert list(parse_rows(b'{"id": 7, "x": 1}', JSON, SPEC, None, NOW).batch.ids) == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("payload", "content_type", "complaint"),
+    [
+        (b"", JSON, "not valid JSON"),
+        (b"{", JSON, "not valid JSON"),
+        (b"\xff\xfe", JSON, "not valid JSON"),
+        (b'"text"', JSON, "expected an array of objects"),
+        (b'{"rows": 3}', JSON, "expected an array of objects"),
+        (b'[{"id": "a"}, 3]', JSON, "item 1 is 3, not an object"),
+        (b'{"id": "a"}\n{"id": ', NDJSON, "line 2: not valid JSON"),
+        (b'[{"id": "a", "x": NaN}]', JSON, "not valid JSON"),
+        (b'[{"id": "a", "x": 1e999}]', JSON, "not valid JSON"),
+        (b"[" * 5000 + b"]" * 5000, JSON, "not valid JSON"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_as_a_whole(
+    payload: bytes, content_type: str, complaint: str
+) -> None:
+    with pytest.raises(BadPayload) as caught:
+        parse_rows(payload, content_type, SPEC, SCHEMA, NOW)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("content_type", ["", "text/csv", "application/octet-stream"])
+def test_a_body_of_another_type_is_refused_with_what_is_read(content_type: str) -> None:
+    with pytest.raises(UnsupportedContent, match=NDJSON):
+        parse_rows(b"a,b", content_type, SPEC, SCHEMA, NOW)
+    with pytest.raises(UnsupportedContent, match=JSON):
+        parse_labels(b"a,b", content_type, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        ({"x": 1}, "field 'id' (the row's id) is None"),
+        ({"id": "", "x": 1}, "text of 1 to 512 characters"),
+        ({"id": "a" * 513}, "text of 1 to 512 characters"),
+        ({"id": 1.5}, "field 'id' (the row's id) is 1.5"),
+        ({"id": True}, "field 'id' (the row's id) is True"),
+        ({"id": ["a"]}, "field 'id'"),
+        ({"id": "b", "x": "1"}, "field 'x' is '1': expected a number or null"),
+        ({"id": "b", "x": [1]}, "field 'x' is [1]: expected a number or null"),
+        ({"id": "b", "x": 1e200}, "expected a number up to 1e+150"),
+        ({"id": "b", "c": 3}, "field 'c' is 3: expected text or null"),
+        ({"id": "b", "z": 1}, "unknown field 'z'"),
+        ({"id": "b", "y": "high"}, "field 'y' is 'high': expected a number"),
+    ],
+)
+def test_a_wrong_row_is_refused_with_its_reason_and_the_others_are_taken(
+    record: dict[str, Any], complaint: str
+) -> None:
+    assert complaint in reason({"id": "a", "x": 1.0, "c": "red"}, record)
+
+
+@pytest.mark.parametrize("when", [None, "yesterday", True, [1], 1e30, -1e30, "2024-13-01"])
+def test_a_time_that_is_none_is_refused(when: Any) -> None:
+    found = reason({"id": "b", "x": 1.0, "when": when}, spec=TIMED)
+    assert "expected ISO 8601 text, or seconds since the epoch" in found
+
+
+@pytest.mark.parametrize(
+    ("when", "seconds"),
+    [
+        (0, 0),
+        (1.5, 1.5),
+        (-3, -3),
+        ("1970-01-02", 86_400),
+        ("1970-01-01T00:00:10", 10),
+        ("1970-01-01T00:00:10Z", 10),
+        ("1970-01-01T02:00:00.25+02:00", 0.25),
+        ("9999-12-31T23:59:59Z", 253_402_300_799),
+        ("0001-01-01T00:00:00Z", -62_135_596_800),
+    ],
+)
+def test_a_time_is_text_or_seconds(when: str | float, seconds: float) -> None:
+    parsed = rows({"id": "a", "when": when}, spec=TIMED)
+    assert parsed.batch.time.tolist() == [round(seconds * 1e6)]
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_time_is_kept_to_the_microsecond(when: datetime) -> None:
+    parsed = rows({"id": "a", "when": when.isoformat()}, spec=TIMED)
+    expected = (when - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1e6
+    # Seconds as a float have 15 digits: years far away are kept less exactly.
+    assert abs(int(parsed.batch.time[0]) - expected) <= max(1.0, abs(expected) * 1e-15)
+
+
+@pytest.mark.parametrize(
+    ("records", "kinds"),
+    [
+        ([{"x": 1}, {"x": 2.5}], {"x": Kind.NUMBER}),
+        ([{"x": True}], {"x": Kind.NUMBER}),
+        ([{"x": None}, {"c": "a"}], {"x": Kind.NUMBER, "c": Kind.CATEGORY}),
+        ([{"x": None}, {"x": "a"}], {"x": Kind.CATEGORY}),
+        ([{"x": "a"}, {"x": 1}], {"x": Kind.CATEGORY}),
+    ],
+)
+def test_a_schema_is_inferred_from_the_first_rows(
+    records: list[dict[str, Any]], kinds: dict[str, Kind]
+) -> None:
+    parsed = rows(*({"id": f"r{n}", **record} for n, record in enumerate(records)), schema=None)
+    assert {feature.name: feature.kind for feature in parsed.schema.features} == kinds
+
+
+def test_id_time_and_target_are_no_features() -> None:
+    parsed = rows({"id": "a", "when": 1, "y": 2.0, "x": 3}, spec=TIMED, schema=None)
+    assert parsed.schema.names == ("x",)
+    assert parsed.batch.labels == {0: 2.0}
+
+
+def test_what_is_no_value_at_all_is_no_feature_but_refused() -> None:
+    parsed = rows({"id": "a", "x": 1, "odd": [1, 2]}, schema=None)
+    assert parsed.schema.names == ("x",)
+    assert "unknown field 'odd'" in parsed.rejected[0].reason
+
+
+@pytest.mark.parametrize("name", ["__id", "__time", "__origin", "__target"])
+def test_names_that_the_log_uses_itself_are_no_features(name: str) -> None:
+    parsed = rows({"id": "a", "x": 1, name: "b"}, {"id": "b", "x": 2}, schema=None)
+    assert parsed.schema.names == ("x",)
+    assert "are retuned's own" in parsed.rejected[0].reason
+
+
+def test_rows_without_any_feature_do_not_fix_the_schema() -> None:
+    parsed = rows({"id": "a", "y": 1.0}, schema=None)
+    assert "has no feature" in parsed.rejected[0].reason
+    assert not parsed.batch.ids
+
+
+def test_what_a_row_does_not_have_is_missing() -> None:
+    parsed = rows({"id": "a"}, {"id": "b", "x": None, "c": None})
+    assert parsed.batch.features.to_pylist() == [{"x": None, "c": None}] * 2
+
+
+def test_the_same_content_has_the_same_digest_whatever_its_form() -> None:
+    same = rows(
+        {"id": "a", "x": 1, "c": "red"},
+        {"c": "red", "x": 1.0, "id": "b", "y": 5},
+        {"id": "c", "x": 1.0, "c": "blue"},
+        {"id": "d", "x": None, "c": "red"},
+    ).batch.contents
+    assert same[0] == same[1]
+    assert len(set(same)) == 3
+
+
+def test_another_time_is_other_content_only_where_time_is_a_field() -> None:
+    one, other = rows({"id": "a", "when": 1}, {"id": "a", "when": 2}, spec=TIMED).batch.contents
+    assert one != other
+    first = parse_rows(b'{"id": "a", "x": 1}', JSON, SPEC, SCHEMA, 1).batch.contents
+    later = parse_rows(b'{"id": "a", "x": 1}', JSON, SPEC, SCHEMA, 2).batch.contents
+    assert first == later
+
+
+def test_labels_that_come_along_belong_to_their_rows() -> None:
+    parsed = rows({"id": "a"}, {"id": "", "y": 1.0}, {"id": "b", "y": 2.0}, {"id": "c", "y": None})
+    assert list(parsed.batch.ids) == ["a", "b", "c"]
+    assert parsed.batch.labels == {1: 2.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("spam", '"spam"'),
+        ("", '""'),
+        (1, "1"),
+        (1.0, "1"),
+        (-3, "-3"),
+        (True, "true"),
+        ("1", '"1"'),
+        ("schön", '"schön"'),
+    ],
+)
+def test_a_class_is_kept_as_the_json_text_of_what_was_sent(given: Any, kept: str) -> None:
+    assert label_of(given) == kept
+
+
+@pytest.mark.parametrize("given", [1.5, [1], {"a": 1}, 1e20, 2**70])
+def test_what_is_no_class_is_refused(given: Any) -> None:
+    body = repr(given) if isinstance(given, int) else orjson.dumps(given).decode()
+    parsed = parse_labels(f'[{{"id": "a", "label": {body}}}]'.encode(), JSON, CLASSES)
+    assert "is no class" in parsed.rejected[0].reason
+    assert not parsed.batch.ids
+
+
+@pytest.mark.parametrize(("given", "kept"), [(1, 1.0), (2.5, 2.5), (True, 1.0)])
+def test_a_number_to_be_predicted_is_kept_as_one(given: Any, kept: float) -> None:
+    assert label_of(given, SPEC) == kept
+
+
+def test_labels_come_under_label_or_under_the_target_s_name() -> None:
+    body = orjson.dumps({"labels": [{"id": "a", "label": 1}, {"id": 2, "y": 0, "more": "x"}]})
+    parsed = parse_labels(body, JSON, SPEC)
+    assert list(parsed.batch.ids) == ["a", "2"]
+    assert list(parsed.batch.values) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        ({"id": "a"}, "has no label: expected field 'label' or 'y'"),
+        ({"id": "a", "label": None}, "has no label"),
+        ({"label": 1}, "field 'id'"),
+        ({"id": "a", "label": "x"}, "expected a number"),
+        ({"id": "a", "label": 1e200}, "expected a number up to 1e+150"),
+    ],
+)
+def test_a_wrong_label_is_refused_with_its_reason(record: dict[str, Any], complaint: str) -> None:
+    body = orjson.dumps([record, {"id": "good", "label": 1}])
+    parsed = parse_labels(body, JSON, SPEC)
+    assert complaint in parsed.rejected[0].reason
+    assert list(parsed.batch.ids) == ["good"]
+
+
+ANYTHING = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**64 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=4),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+FIELDS = st.one_of(st.sampled_from(["id", "when", "x", "c", "y", "label", "rows"]), st.text())
+
+
+@given(
+    st.one_of(ANYTHING, st.lists(st.dictionaries(FIELDS, ANYTHING, max_size=5), max_size=5)),
+    st.sampled_from([SPEC, TIMED, CLASSES]),
+    st.sampled_from([None, SCHEMA]),
+)
+def test_whatever_json_comes_each_record_is_taken_or_refused(
+    value: Any, spec: ModelSpec, schema: Schema | None
+) -> None:
+    body = orjson.dumps(value)
+    try:
+        parsed = parse_rows(body, JSON, spec, schema, NOW)
+        labels = parse_labels(body, JSON, spec)
+    except PermanentError:
+        return
+    taken = len(parsed.batch.ids)
+    assert parsed.batch.features.num_rows == len(parsed.batch.time) == taken
+    assert len(parsed.batch.contents) == taken
+    assert all(0 <= place < taken for place in parsed.batch.labels)
+    assert all(refused.reason for refused in (*parsed.rejected, *labels.rejected))
+    if isinstance(value, list):
+        assert taken + len(parsed.rejected) == len(value)
+        assert len(labels.batch.ids) + len(labels.rejected) == len(value)
+
+
+@given(st.binary(max_size=60), st.sampled_from([JSON, NDJSON]))
+def test_whatever_bytes_come_nothing_else_is_raised(body: bytes, content_type: str) -> None:
+    try:
+        parse_rows(body, content_type, SPEC, None, NOW)
+    except PermanentError:
+        return
