@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import retuned
+from retuned.errors import PermanentError
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
@@ -56,6 +57,7 @@ _log = logging.getLogger(__name__)
 
 QUICK_THREADS = 8
 REDIS_TURN_S = 0.5
+REDIS_ATTEMPTS = 5
 
 
 def serve(env_file: Path | None) -> int:
@@ -181,6 +183,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         load=lambda: load_models(settings.models_dir),
         new_keeper=new_keeper,
         adopt=workshop.adopt,
+        give_back=workshop.give_back,
         stage=stage,
         schedule=schedule,
         lanes=lanes,
@@ -212,13 +215,21 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
 
 async def _keep(redis: EmbeddedRedis) -> None:
     """Start the private server again whenever it has died."""
+    failures = 0
     while True:
         await asyncio.sleep(REDIS_TURN_S)
         if not redis.is_running():
             _log.error("The private Redis died; starting it again.", extra={"action": "redis_died"})
             # Begun on this thread, see `serve`; loading its data may take long.
             redis.begin()
-            await asyncio.to_thread(redis.wait_ready)
+            try:
+                await asyncio.to_thread(redis.wait_ready)
+            except PermanentError:
+                failures += 1
+                if failures == REDIS_ATTEMPTS:
+                    raise
+            else:
+                failures = 0
 
 
 async def _stay_alive(systemd: Systemd) -> None:

@@ -119,7 +119,7 @@ def _add_questions(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, what in (
         ("retune", "begin a study now"),
-        ("pause", "begin nothing more; the champion keeps serving"),
+        ("pause", "begin nothing new; what is under way ends, the champion keeps serving"),
         ("resume", "go on"),
     ):
         command = commands.add_parser(name, help=what, description=what)

@@ -17,7 +17,7 @@ from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care import react
-from retuned_pipelines.care.facts import Arrived, Fact, Measured
+from retuned_pipelines.care.facts import Abandoned, Arrived, Fact, Measured
 from retuned_pipelines.care.orders import Notify, Study, Work
 from retuned_pipelines.care.state import CareState
 
@@ -34,6 +34,9 @@ _log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 600.0
+
+ATTEMPTS = 3
+"""An order that fails this often, for no reason that passes by itself, is let go."""
 
 _STATE = TypeAdapter(CareState)
 
@@ -188,6 +191,9 @@ class Keeper:
             attempts=attempts,
             retry_at=self._clock.now() + delay_s,
         )
+        if attempts >= ATTEMPTS and not isinstance(error, TransientError | OSError):
+            self._abandon(work, trouble)
+            return
         self._warn(work.id, error, delay_s)
         with self._lock:
             self._troubles[work.id] = trouble
@@ -195,6 +201,25 @@ class Keeper:
             body = {"order": work.id, "kind": work.kind, "error": trouble.error}
             self._tell(Notify(event=EventKind.FAILED, body=body))
         self._begin(work, delay_s)
+
+    def _abandon(self, work: Work, trouble: Trouble) -> None:
+        _log.error(
+            "%s failed %d times and is let go: %s",
+            work.id,
+            trouble.attempts,
+            trouble.error,
+            extra={"action": "order_abandoned", "model": self.spec.name, "order": work.id},
+        )
+        with self._lock:
+            self._troubles.pop(work.id, None)
+        fact = Abandoned(
+            now=self._clock.now(), order=work.id, error=trouble.error, attempts=trouble.attempts
+        )
+        try:
+            self.accept(fact)
+        except RetunedError as error:
+            self._warn(work.id, error, LAST_RETRY_S)
+            self._begin(work, LAST_RETRY_S)
 
     def _recover(self, work: Work) -> None:
         with self._lock:

@@ -38,6 +38,7 @@ class Roster:
         load: Callable[[], LoadedModels],
         new_keeper: Callable[[ModelSpec], Keeper],
         adopt: Callable[[ModelSpec], Published | None],
+        give_back: Callable[[ModelSpec], bool],
         stage: Stage,
         schedule: Schedule,
         lanes: Lanes,
@@ -47,6 +48,7 @@ class Roster:
         self._load = load
         self._new_keeper = new_keeper
         self._adopt = adopt
+        self._give_back = give_back
         self._stage = stage
         self._schedule = schedule
         self._lanes = lanes
@@ -151,6 +153,8 @@ class Roster:
         """Take over the registry's champion, then go on from where the keeper last stopped."""
         try:
             found = self._adopt(keeper.spec)
+            if found is None:
+                self._give_back(keeper.spec)
             reign = keeper.state.reign
             if found is not None and (reign is None or reign.revision.name != found.revision.name):
                 keeper.accept(found)

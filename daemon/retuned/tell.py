@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 _SHOWN = 4
 
 
-def tell(event: Mapping[str, Any]) -> str:
+def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
     """Say in a line what an event (in its JSON form) tells of."""
     body = event["body"]
     match event["kind"]:
@@ -33,6 +33,12 @@ def tell(event: Mapping[str, Any]) -> str:
             return f"{body['who']} asked to {body['action']}{reason}"
         case "failed":
             return f"{body['kind']} {body['order']}: {body['error']}"
+        case "abandoned":
+            return (
+                f"{body['kind']} {body['order']} after {body['attempts']} attempts: {body['error']}"
+            )
+        case "restored":
+            return f"{body['name']} was given back to a registry that had lost it"
         case "recovered":
             return f"{body['kind']} {body['order']} after {body['attempts']} attempts"
     return ""

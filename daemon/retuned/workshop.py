@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError
-from retuned.registry.events import Event, EventKind
+from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.versions import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
 from retuned.watch import measure, score_matured
@@ -23,7 +25,7 @@ from retuned_pipelines.care.orders import (
 )
 
 if TYPE_CHECKING:
-    from retuned.registry.versions import Registry
+    from retuned.registry.versions import Crowned, Registry
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +95,41 @@ class Workshop:
             epoch=crowned.epoch,
         )
 
+    def give_back(self, spec: ModelSpec) -> bool:
+        """Give the champion that serves back to a registry that has lost it.
+
+        Returns:
+            Whether it was; False where nobody serves, or the registry has a champion.
+
+        Raises:
+            RetunedError: the registry or the disk failed.
+        """
+        champion = self.stage.of(spec.name)
+        if champion is None or self.registry.champion(spec.name) is not None:
+            return False
+        crowned = champion.crowned
+        now = self.clock.now()
+        event = Event(
+            id=new_event_id(now),
+            at=now,
+            model=spec.name,
+            kind=EventKind.RESTORED,
+            body={"name": crowned.revision.name},
+        )
+        self.registry.publish(
+            crowned.version,
+            crowned.revision,
+            expected="",
+            artifacts=self.stage.artifacts(spec.name),
+            event=event,
+        )
+        _log.warning(
+            "The registry had lost the champion %s; it was given back.",
+            crowned.revision.name,
+            extra={"action": "champion_restored", "model": spec.name},
+        )
+        return True
+
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         """Carry out an order.
 
@@ -135,13 +175,7 @@ class Workshop:
             kind=EventKind(notice.event),
             body=notice.body,
         )
-        crowned = self.registry.publish(
-            work.version,
-            work.revision,
-            expected=work.expected,
-            artifacts=artifacts,
-            event=event,
-        )
+        crowned = self._crown(spec, work, artifacts, event)
         self.stage.crown(crowned, artifacts)
         for name in artifacts:
             (self.bench.fits / name).unlink(missing_ok=True)
@@ -152,6 +186,25 @@ class Workshop:
             revision=crowned.revision,
             epoch=crowned.epoch,
         )
+
+    def _crown(
+        self, spec: ModelSpec, work: Publish, artifacts: dict[str, bytes], event: Event
+    ) -> Crowned:
+        def publish() -> Crowned:
+            return self.registry.publish(
+                work.version,
+                work.revision,
+                expected=work.expected,
+                artifacts=artifacts,
+                event=event,
+            )
+
+        try:
+            return publish()
+        except Conflict:
+            if not self.give_back(spec):
+                raise
+            return publish()
 
     def _artifacts(self, work: Publish) -> dict[str, bytes]:
         """The fitted models: from the bench, or from the registry where it has them already."""

@@ -550,7 +550,7 @@ def test_a_study_that_ended_says_how(book: StudyBook) -> None:
         best_trial=3,
         is_reproducible=False,
     )
-    book.close(ended)
+    book.write(ended)
     assert book.study(MODEL, "s1") == ended
     assert book.open(record()) == ended
 

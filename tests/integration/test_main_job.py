@@ -214,3 +214,19 @@ def test_an_order_that_fails_is_tried_again_and_the_champion_keeps_serving(
         "recovered",
     ]
     assert len(house.book.studies("demo")) == 2
+
+
+def test_a_registry_that_lost_everything_gets_the_champion_back(house: Household) -> None:
+    house.send(world(0, 600))
+    house.settle()
+    house.redis.flushall()
+    house.send(world(600, 900))
+    house.settle()
+    assert house.keeper.troubles == ()
+    champion = house.registry.champion("demo")
+    serving = house.stage.of("demo")
+    assert champion is not None
+    assert serving is not None
+    assert champion == serving.crowned
+    assert champion.revision.number == 2
+    assert "restored" in {event.kind.value for event in house.events.newest("demo", 100)}

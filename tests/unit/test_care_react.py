@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from retuned_pipelines.care import react
 from retuned_pipelines.care.facts import (
+    Abandoned,
     Arrived,
     Called,
     Fact,
@@ -415,3 +416,41 @@ def test_calls_before_the_first_champion_do_no_harm(action: str) -> None:
     assert not works(orders)
     assert "operator" in told(orders)
     assert state.reign is None
+
+
+def abandoned(order: Work) -> Abandoned:
+    return Abandoned(now=9.0, order=order.id, error="no", attempts=3)
+
+
+def test_an_abandoned_refit_waits_for_more_labels() -> None:
+    state, orders = react(SPEC, settled(), arrived(1100, 1100))
+    (refit,) = works(orders)
+    state, orders = react(SPEC, state, abandoned(refit))
+    assert told(orders) == ["abandoned"]
+    assert not works(orders)
+    assert not state.is_taking_over
+    _, orders = react(SPEC, state, arrived(1209, 1209))
+    assert not works(orders)
+    _, orders = react(SPEC, state, arrived(1210, 1210))
+    assert isinstance(works(orders)[0], Refit)
+
+
+def test_an_abandoned_first_judgement_is_made_again_with_more_labels() -> None:
+    state, orders = react(SPEC, CareState(), arrived(500, 500))
+    state, orders = react(SPEC, state, abandoned(works(orders)[0]))
+    assert not works(orders)
+    _, orders = react(SPEC, state, arrived(750, 750))
+    assert isinstance(works(orders)[0], Judge)
+
+
+def test_a_daemon_killed_between_registry_and_journal_still_begins_its_first_study() -> None:
+    state, orders = react(SPEC, CareState(), arrived(1000, 1000))
+    state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    (publish,) = works(orders)
+    assert isinstance(publish, Publish)
+    found = replace(result_of(publish), order="")
+    state, orders = react(SPEC, state, found)
+    assert not works(orders)
+    _, orders = react(SPEC, state, result_of(publish))
+    assert isinstance(works(orders)[0], Study)

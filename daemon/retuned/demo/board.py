@@ -30,6 +30,7 @@ _STYLES = {
     "promoted": "bold green",
     "revised": "green",
     "failed": "bold red",
+    "abandoned": "bold red",
 }
 
 

@@ -47,7 +47,7 @@ def routes(desk: Desk) -> APIRouter:
     def retune(model: str, wish: Wish | None = None) -> Response:
         return call(model, "retune", wish)
 
-    @room.post("/pause", summary="Begin nothing more; the champion keeps serving", status_code=202)
+    @room.post("/pause", summary="Begin nothing new; what is under way ends", status_code=202)
     def pause(model: str, wish: Wish | None = None) -> Response:
         return call(model, "pause", wish)
 

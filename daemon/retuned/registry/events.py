@@ -44,6 +44,8 @@ class EventKind(StrEnum):
     OPERATOR = "operator"
     FAILED = "failed"
     RECOVERED = "recovered"
+    ABANDONED = "abandoned"
+    RESTORED = "restored"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ class StudyRecord:
         stopped: why it ended, in plain words.
         best: what it puts forward; None where it runs, or every trial failed.
         best_trial: the number of that trial.
+        spent_s: seconds that it has taken; where it was interrupted, those between do not count.
         is_reproducible: whether no limit in seconds cut it off.
     """
 
@@ -49,6 +50,7 @@ class StudyRecord:
     stopped: str = ""
     best: Recipe | None = None
     best_trial: int | None = None
+    spent_s: float = 0.0
     is_reproducible: bool = True
 
     def to_json(self) -> dict[str, Any]:
@@ -94,8 +96,8 @@ class StudyBook:
                 keys.trials(model, study), str(trial.number), orjson.dumps(trial.to_json())
             )
 
-    def close(self, record: StudyRecord) -> None:
-        """Write down how a study ended.
+    def write(self, record: StudyRecord) -> None:
+        """Write down how far a study is, or how it ended.
 
         Raises:
             TransientError: Redis is away.

@@ -99,6 +99,20 @@ class Stage:
             self._put(model, champion)
         return champion
 
+    def artifacts(self, model: str) -> dict[str, bytes]:
+        """The artifacts of the champion that serves, as they are kept on disk; {} for none.
+
+        Raises:
+            PermanentError: one cannot be read.
+        """
+        champion = self.of(model)
+        names = () if champion is None else champion.crowned.revision.artifacts
+        try:
+            return {name: (self._directory / model / name).read_bytes() for name in names}
+        except OSError as error:
+            message = f"an artifact of the champion of {model} cannot be read: {error}"
+            raise PermanentError(message) from error
+
     def _put(self, model: str, champion: Champion) -> None:
         self._champions = MappingProxyType({**self._champions, model: champion})
 

@@ -62,9 +62,10 @@ class Studies:
         record = self.book.open(self._record(spec, order, rows))
         trials = list(self.book.trials(spec.name, order.id))
         with WindowFile.write(rows, self.bench.window_path(spec.name, order.id)) as file:
-            stopped, is_cut = self._search(spec, order, file, trials, len(rows))
+            stopped, is_cut = self._search(spec, order, file, trials, record)
         found = best(trials)
-        self.book.close(
+        record = self.book.study(spec.name, order.id) or record
+        self.book.write(
             replace(
                 record,
                 finished_at=self.clock.now(),
@@ -97,24 +98,31 @@ class Studies:
         )
 
     def _search(
-        self, spec: ModelSpec, order: Study, file: WindowFile, trials: list[Trial], rows: int
+        self,
+        spec: ModelSpec,
+        order: Study,
+        file: WindowFile,
+        trials: list[Trial],
+        record: StudyRecord,
     ) -> tuple[str, bool]:
         """Add trials batch by batch; returns why it ended, and whether time cut it off."""
         policy = spec.search
-        space = space_of(spec.task, policy, rows)
+        space = space_of(spec.task, policy, record.rows)
         firsts = first_recipes(spec.task, policy, order.champion)
-        begun, spent = self.clock.now(), self._spent(trials)
+        begun = self.clock.now()
         for batch in range(math.ceil(policy.trials / policy.batch)):
             proposals = next_batch(space, policy, firsts, trials, batch)
             if not proposals:
                 return "nothing new was left to try", False
             known = {trial.number for trial in trials}
             missing = [proposal for proposal in proposals if proposal.number not in known]
-            left = policy.budget_s - spent - (self.clock.now() - begun)
+            spent = record.spent_s + self.clock.now() - begun
+            left = policy.budget_s - spent
             if missing and (
                 left <= 0 or not self._try(spec, order, file, missing, trials, left_s=left)
             ):
                 return f"the budget of {policy.budget_s:g} s was used up", True
+            self.book.write(replace(record, spent_s=record.spent_s + self.clock.now() - begun))
         return f"all {policy.trials} trials were made", False
 
     def _try(  # noqa: PLR0913 (a batch and where it belongs)
@@ -165,10 +173,6 @@ class Studies:
             priority=Priority.TRIAL,
             group=group,
         )
-
-    def _spent(self, trials: Sequence[Trial]) -> float:
-        """Seconds that recorded trials took, had one run after another."""
-        return sum(trial.cost.wall_s for trial in trials)
 
 
 def _trial(proposal: Proposal, future: Future[Outcome]) -> Trial:

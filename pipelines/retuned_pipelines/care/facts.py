@@ -137,4 +137,21 @@ class Published:
     epoch: int
 
 
-Fact = Arrived | Ticked | Called | Measured | Studied | Judged | Fitted | Published
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """An order failed again and again, for a reason that trying again does not mend.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order.
+        error: why it failed.
+        attempts: how often it was tried.
+    """
+
+    now: float
+    order: str
+    error: str
+    attempts: int
+
+
+Fact = Arrived | Ticked | Called | Measured | Studied | Judged | Fitted | Published | Abandoned

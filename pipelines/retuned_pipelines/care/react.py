@@ -15,6 +15,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from retuned_pipelines.care.facts import (
+    Abandoned,
     Arrived,
     Called,
     Fact,
@@ -214,7 +215,29 @@ def _fitted(fact: Fitted, _spec: ModelSpec, state: CareState) -> Answer:
 
 
 @_learn.register
-def _published(fact: Published, _spec: ModelSpec, state: CareState) -> Answer:
+def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
+    """Let go of an order; the next reason gives a new one, on the rows of then."""
+    order = state.work(fact.order)
+    if order is None:
+        return state, ()
+    told = Notify(
+        event="abandoned",
+        body={
+            "order": order.id,
+            "kind": order.kind,
+            "error": fact.error,
+            "attempts": fact.attempts,
+        },
+    )
+    state = _landed(state, order)
+    if isinstance(order, Refit | Publish) and state.reign is not None:
+        # As if it had been fitted: not before more labels have come is it tried again.
+        state = replace(state, reign=replace(state.reign, labelled=order.labelled))
+    return state, (told,)
+
+
+@_learn.register
+def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Publish)
     if order is None and fact.order:
         return state, ()
@@ -233,9 +256,11 @@ def _published(fact: Published, _spec: ModelSpec, state: CareState) -> Answer:
             ticked_at=fact.now,
         )
     if order is None:
-        return state, ()
+        # Found in the registry; how many labels its last study had is not known.
+        known = max(state.studied_labelled, state.labelled, spec.watch.min_rows)
+        return replace(state, studied_labelled=known), ()
     state, told = _landed(state, order), (announcement(order),)
-    if not is_first:
+    if state.studies:
         return state, told
     state, orders = _retune(state, "First study, now that the default recipe serves.")
     return state, (*told, *orders)

@@ -128,6 +128,10 @@ class CareState:
                 return work
         return None
 
+    def work(self, order: str) -> Work | None:
+        """Find the order of that id, if its result has not come back yet."""
+        return next((work for work in self.flight if work.id == order), None)
+
     def _has(self, kind: type[Work]) -> bool:
         return any(isinstance(work, kind) for work in self.flight)
 
