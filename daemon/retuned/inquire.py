@@ -7,16 +7,18 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from retuned.api import Api
+from retuned.screen import screen
 from retuned.settings import load
 from retuned.tell import tell
 
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import Console
 
 DEFAULT = "http://127.0.0.1:8420"
 _NARROW = 100
@@ -36,10 +38,8 @@ def ask(args: Namespace) -> None:
     if args.json:
         print(json.dumps(found, indent=2))
         return
-    console = Console()
     # In a pipe or a log a line is a line.
-    console.width = max(console.width, _NARROW) if console.is_terminal else 1000
-    _SHOW[_shape(args)](console, found)
+    _SHOW[_shape(args)](screen(in_a_pipe=1000, at_least=_NARROW), found)
 
 
 def wish(args: Namespace) -> None:

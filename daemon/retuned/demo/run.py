@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from retuned.demo.baselines import Baseline, baselines
@@ -19,11 +18,13 @@ from retuned.demo.client import Client
 from retuned.demo.daemon import DemoDaemon, free_port, write_config
 from retuned.demo.history import read_history
 from retuned.errors import PermanentError
+from retuned.screen import screen
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from numpy.typing import NDArray
+    from rich.console import Console
 
     from retuned.demo.history import Batch, History
 
@@ -31,6 +32,8 @@ MODEL = "bike_sharing"
 PERIODS = 40
 PACE_S = 1.2
 BATCH = 500
+_WIDE = 160
+"""Columns in a pipe: what the daemon tells of an event fits on a line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def main(args: Namespace) -> int:
     Raises:
         PermanentError: the daemon did not start, or stopped answering as it should.
     """
-    console = Console()
+    console = screen(in_a_pipe=_WIDE)
     if args.dir is not None:
         return _run(console, args, Path(args.dir).resolve())
     with tempfile.TemporaryDirectory(prefix="retuned-demo-") as directory:

@@ -1,0 +1,45 @@
+"""Where tables go: a terminal, or a pipe or file that a program or a log reads."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, cast
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+_TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
+
+
+def screen(*, in_a_pipe: int, at_least: int = 0) -> Console:
+    """A console on standard output, without blanks at the ends of lines in a pipe.
+
+    Args:
+        in_a_pipe: columns where there is no terminal that would tell.
+        at_least: columns of a terminal, even where its window is narrower.
+    """
+    console = Console()
+    if console.is_terminal:
+        console.width = max(console.width, at_least)
+        return console
+    return Console(file=cast("TextIO", _Trimmed(sys.stdout)), width=in_a_pipe)
+
+
+class _Trimmed:
+    """Standard output for whole lines, which lose what cannot be seen."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    @property
+    def encoding(self) -> str:
+        return self._file.encoding
+
+    def write(self, text: str) -> int:
+        return self._file.write(_TRAILING.sub("", text))
+
+    def flush(self) -> None:
+        self._file.flush()
