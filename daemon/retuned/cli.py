@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -143,6 +144,8 @@ def _add_address(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(args: argparse.Namespace) -> int:
+    # Starting takes seconds; who stops the service meanwhile wants no error.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(OK))
     from retuned.bootstrap import serve  # noqa: PLC0415 (seconds, and --help needs none of it)
 
     return serve(args.env_file)

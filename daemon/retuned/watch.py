@@ -35,8 +35,9 @@ def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
         newest=min(spec.watch.reference_rows, order.learned_rows),
     )
     current = log.window(as_of=order.as_of, first_seq=order.since_seq + 1)
-    earlier = log.losses(order.version, until=order.since_seq)
-    later = log.losses(order.version, after=order.since_seq, until=order.as_of)
+    metric = spec.metric
+    earlier = log.losses(order.version, metric=metric, until=order.since_seq)
+    later = log.losses(order.version, metric=metric, after=order.since_seq, until=order.as_of)
     return check(
         spec,
         reference=reference,
@@ -94,5 +95,6 @@ def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) 
         losses,
         version=champion.crowned.version.number,
         revision=champion.crowned.revision.number,
+        metric=spec.metric,
     )
     return len(came)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,21 @@ def test_sigterm_ends_it_within_ten_seconds_in_the_middle_of_a_study(
     assert daemon.stop() < 10
     assert daemon.process is not None
     assert daemon.process.returncode == 0
+    assert daemon.redis_servers() == []
+
+
+def test_sigterm_ends_it_at_once_while_the_fork_server_still_imports(daemon: RealDaemon) -> None:
+    daemon.start()
+    assert daemon.stop() < 4
+    assert daemon.process is not None
+    assert daemon.process.returncode == 0
+
+
+def test_sigterm_ends_it_within_ten_seconds_when_its_redis_is_frozen(daemon: RealDaemon) -> None:
+    daemon.start()
+    (server,) = daemon.redis_servers()
+    os.kill(server, signal.SIGSTOP)
+    assert daemon.stop() < 10
     assert daemon.redis_servers() == []
 
 

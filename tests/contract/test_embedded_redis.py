@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from retuned.errors import ConfigError, PermanentError
-from retuned.registry.connect import connect, ping
-from retuned.registry.server import EmbeddedRedis, find_binary
+from retuned.http import server as http_server
+from retuned.registry.connect import ANSWER_S, connect, ping
+from retuned.registry.server import STOP_S, EmbeddedRedis, find_binary
 
 SYSTEM = Path("/usr/bin/redis-server")
 AT_MOST_S = 20.0
@@ -215,6 +216,21 @@ def test_it_dies_when_its_daemon_is_killed(directory: Path, binary: Path) -> Non
     server.start()
     assert read(server.socket, "kept") == b"yes"
     server.stop()
+
+
+def test_a_frozen_one_is_stopped_all_the_same(server: EmbeddedRedis) -> None:
+    server.start()
+    assert server.pid is not None
+    os.kill(server.pid, signal.SIGSTOP)
+    begun = time.monotonic()
+    server.stop()
+    assert not server.is_running()
+    assert time.monotonic() - begun < STOP_S + 2
+
+
+def test_a_daemon_with_a_frozen_one_can_stop_within_ten_seconds() -> None:
+    # One after the other: requests end, what waits for an answer gives up, the server is killed.
+    assert http_server.STOP_S + ANSWER_S + STOP_S < 10
 
 
 def test_a_terminals_interrupt_does_not_reach_it(server: EmbeddedRedis) -> None:

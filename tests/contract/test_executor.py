@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
@@ -28,7 +30,7 @@ from retuned.tune.executor import (
     Priority,
 )
 from retuned.tune.inline import InlineExecutor
-from retuned.tune.local import LocalExecutor
+from retuned.tune.local import CLOSE_S, LocalExecutor
 from retuned.tune.work import warm_up
 
 AT_MOST_S = 60.0
@@ -258,3 +260,90 @@ def test_children_are_nicer_than_the_daemon(local: LocalExecutor) -> None:
     mine = os.nice(0)
     theirs = outcome_of(local.submit(call(os.nice, 0))).value
     assert theirs >= min(19, mine + 10)
+
+
+# The end of the daemon
+
+DAEMON = """
+import sys, time
+from retuned.tune.executor import Call, Limits, Priority
+from retuned.tune.local import LocalExecutor
+executor = LocalExecutor(workers=1, threads=1)
+limits = Limits(wall_s=600, memory_mb=500)
+call = Call(function=eval, request=sys.argv[1], limits=limits, priority=Priority.TRIAL, group="g")
+future, waiting = executor.submit(call), executor.submit(call)
+"""
+
+CLOSES = """
+time.sleep(0.2)  # the fork server's imports take longer
+begun = time.monotonic()
+executor.close()
+print(time.monotonic() - begun, future.result(0).error, waiting.result(0).error, sep=";")
+"""
+
+
+def session(leader: int) -> list[str]:
+    """The command lines of all processes of a session that live."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, of, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(of) == leader and state != "Z":
+                found.append((entry / "cmdline").read_text())
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def wait_until_gone(leader: int) -> None:
+    deadline = time.monotonic() + AT_MOST_S
+    while left := session(leader):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
+
+
+def test_closing_does_not_wait_for_the_fork_server_to_import() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", DAEMON + CLOSES, "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as daemon:
+        out, err = daemon.communicate(timeout=AT_MOST_S)
+    taken, *errors = out.strip().split(";")
+    assert float(taken) < CLOSE_S + 1
+    assert errors == [CANCELLED, CANCELLED]
+    assert err == ""
+    wait_until_gone(daemon.pid)
+
+
+def test_a_killed_daemon_leaves_no_child_and_no_word(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    text = f"[open({str(begun)!r}, 'w').close(), __import__('time').sleep({FOR_EVER_S})]"
+    with (tmp_path / "told").open("wb") as told:
+        daemon = subprocess.Popen(
+            [sys.executable, "-c", DAEMON + "time.sleep(600)", text],
+            stderr=told,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + AT_MOST_S
+    while not begun.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    daemon.kill()
+    daemon.wait()
+    wait_until_gone(daemon.pid)
+    assert (tmp_path / "told").read_text() == ""
+
+
+def test_a_child_whose_call_was_cut_short_says_nothing() -> None:
+    def told(statement: str) -> str:
+        program = f"import pickle, retuned.tune.orphan; {statement}"
+        command = [sys.executable, "-c", program]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+    whole = "pickle.dumps(list(range(100)))"
+    assert told(f"pickle.loads({whole}[:50])") == ""
+    assert told(f"pickle.loads({whole}[:0])") == ""
+    assert "ZeroDivisionError" in told("1 / 0")

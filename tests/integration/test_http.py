@@ -32,6 +32,23 @@ def row(number: int, value: float | None = 0.5) -> dict[str, Any]:
     return {"id": number, "when": 1_700_000_000 + number, FEATURE: value}
 
 
+# HEAD
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", f"{BIKES}/champion", "/v1/models"])
+def test_head_is_a_get_without_its_body(grown: Door, path: str) -> None:
+    whole, head = grown.get(path), grown.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("content-type", "content-length", "etag"):
+        assert head.headers.get(name) == whole.headers.get(name)
+
+
+def test_head_tells_problems_and_posts_stay_posts(grown: Door) -> None:
+    gone = grown.client.head("/v1/models/nobody")
+    assert (gone.status_code, gone.content) == (404, b"")
+    assert grown.client.head(f"{BIKES}/rows").status_code == 405
+
+
 # Rows and labels
 
 

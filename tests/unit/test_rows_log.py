@@ -303,29 +303,50 @@ def test_rows_sent_from_many_threads_at_once_count_once(log: RowLog) -> None:
     assert log.counts().last_seq == 220
 
 
-def test_losses_are_kept_by_row_and_read_by_version(log: RowLog) -> None:
-    def score(row_seq: Sequence[int], label_seq: Sequence[int], loss: float, version: int) -> None:
-        log.append_losses(
-            np.array(row_seq),
-            np.array(label_seq),
-            np.full(len(row_seq), loss),
-            version=version,
-            revision=1,
-        )
+def score(
+    log: RowLog,
+    row_seq: Sequence[int],
+    label_seq: Sequence[int],
+    loss: float,
+    *,
+    version: int = 1,
+    metric: str = "mae",
+) -> None:
+    """Let the rows have that loss each."""
+    log.append_losses(
+        np.array(row_seq),
+        np.array(label_seq),
+        np.full(len(row_seq), loss),
+        version=version,
+        revision=1,
+        metric=metric,
+    )
 
+
+def test_losses_are_kept_by_row_and_read_by_version(log: RowLog) -> None:
     assert log.last_scored() == 0
-    assert len(log.newest_losses(9).loss) == 0
-    score([1, 2, 3], [5, 4, 6], 0.5, 1)
-    score([4], [7], 0.7, 2)
+    assert len(log.newest_losses(9, metric="mae").loss) == 0
+    score(log, [1, 2, 3], [5, 4, 6], 0.5)
+    score(log, [4], [7], 0.7, version=2)
     # The label of row 3 was revised.
-    score([3], [8], 0.9, 1)
-    found = log.losses(1, until=99)
+    score(log, [3], [8], 0.9)
+    found = log.losses(1, metric="mae", until=99)
     assert found.row_seq.tolist() == [2, 1, 3]
     assert found.loss.tolist() == [0.5, 0.5, 0.9]
-    assert log.losses(1, after=4, until=5).row_seq.tolist() == [1]
-    assert log.losses(3, until=99).row_seq.tolist() == []
-    assert log.newest_losses(2).row_seq.tolist() == [4, 3]
+    assert log.losses(1, metric="mae", after=4, until=5).row_seq.tolist() == [1]
+    assert log.losses(3, metric="mae", until=99).row_seq.tolist() == []
+    assert log.newest_losses(2, metric="mae").row_seq.tolist() == [4, 3]
     assert log.last_scored() == 8
+
+
+def test_losses_of_another_metric_are_not_mixed_in(log: RowLog) -> None:
+    score(log, [1, 2], [3, 4], 0.5)
+    score(log, [5], [6], 9.0, metric="mse")
+    assert log.losses(1, metric="mae", until=99).loss.tolist() == [0.5, 0.5]
+    assert log.losses(1, metric="mse", until=99).loss.tolist() == [9.0]
+    assert log.newest_losses(9, metric="mse").row_seq.tolist() == [5]
+    # What was scored under the old metric is not scored again under the new one.
+    assert log.last_scored() == 6
 
 
 def test_a_house_has_one_log_a_model(tmp_path: Path) -> None:

@@ -77,6 +77,11 @@ def test_every_key_of_a_model_reaches_its_spec(tmp_path: Path) -> None:
     assert spec.schedule.cron == "0 3 * * 1"
 
 
+def test_names_of_hosts_are_the_same_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETUNED_HTTP__HOSTS", "MyBox.Local, models.example")
+    assert load(None).http.hosts == ("mybox.local", "models.example")
+
+
 def test_the_process_environment_does_not_leak_into_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

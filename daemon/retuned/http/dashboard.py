@@ -90,7 +90,8 @@ def _gathered(desk: Desk, model: str) -> page.ModelPage:
 
 def _losses(desk: Desk, model: str) -> list[float]:
     try:
-        losses: list[float] = desk.log(model).newest_losses(LOSSES).loss.tolist()
+        log, metric = desk.log(model), desk.keeper(model).spec.metric
+        losses: list[float] = log.newest_losses(LOSSES, metric=metric).loss.tolist()
     except RetunedError:
         return []  # the model's troubles tell of it
     return losses

@@ -60,7 +60,7 @@ class Guard:
             await problem.response()(scope, receive, send_safely)
             return
         try:
-            await self._app(scope, _limited(receive, self._max_body), send_safely)
+            await self._app(_asked(scope), _limited(receive, self._max_body), send_safely)
         except ClientDisconnect:
             return  # there is nobody to answer
         except Exception as error:
@@ -104,6 +104,11 @@ def _parts(address: str) -> SplitResult:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def _asked(scope: Scope) -> Scope:
+    """What the routes are asked for: HEAD is a GET whose body the server does not send."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _limited(receive: Receive, max_body: int) -> Receive:

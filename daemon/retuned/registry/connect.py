@@ -22,7 +22,8 @@ OLDEST = (6, 2)
 """The oldest release that the scripts run on."""
 
 CONNECT_S = 3.0
-ANSWER_S = 10.0
+ANSWER_S = 4.0
+"""Whoever waits for an answer keeps the daemon from stopping, which has ten seconds."""
 
 # The client has types for some passing refusals, whose texts it shortens.
 _PASSING = (failed.ClusterDownError, failed.MasterDownError, failed.TryAgainError)

@@ -21,7 +21,7 @@ from retuned.errors import ConfigError, PermanentError
 from retuned.registry.connect import ANSWER_S, connect, ping
 
 START_S = 60.0
-STOP_S = 5.0
+STOP_S = 2.0
 _TURN_S = 0.01
 _LONGEST_PATH = 107
 _PR_SET_PDEATHSIG = 1

@@ -46,7 +46,9 @@ CREATE INDEX label_by_origin ON label (origin, seq);
 CREATE INDEX label_by_digest ON label (digest, seq);
 CREATE TABLE loss (
     row_seq INTEGER PRIMARY KEY, label_seq INTEGER NOT NULL,
-    version INTEGER NOT NULL, revision INTEGER NOT NULL, loss REAL NOT NULL
+    version INTEGER NOT NULL, revision INTEGER NOT NULL,
+    metric TEXT NOT NULL,  -- the unit of the loss
+    loss REAL NOT NULL
 );
 CREATE INDEX loss_by_version ON loss (version, label_seq);
 CREATE INDEX loss_by_label ON loss (label_seq);

@@ -153,7 +153,7 @@ class RowLog:
         window = self.window(as_of=until, labelled=True, first_seq=first)
         return window.take(np.flatnonzero(window.label_seq > after))
 
-    def append_losses(
+    def append_losses(  # noqa: PLR0913 (what a loss is known by)
         self,
         row_seq: NDArray[np.int64],
         label_seq: NDArray[np.int64],
@@ -161,32 +161,43 @@ class RowLog:
         *,
         version: int,
         revision: int,
+        metric: str,
     ) -> None:
         """Keep the loss of rows as served by a revision; the newest label of a row counts."""
         rows = zip(row_seq.tolist(), label_seq.tolist(), loss.tolist(), strict=True)
         with self._file.write() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?, ?)",
-                [(row, label, version, revision, value) for row, label, value in rows],
+                "INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?, ?, ?)",
+                [(row, label, version, revision, metric, value) for row, label, value in rows],
             )
 
-    def losses(self, version: int, *, after: int = 0, until: int | None = None) -> Losses:
-        """Read the losses under a version, of labels after one sequence number up to another."""
+    def losses(
+        self, version: int, *, metric: str, after: int = 0, until: int | None = None
+    ) -> Losses:
+        """Read the losses under a version, of labels after one sequence number up to another.
+
+        Args:
+            version: what served.
+            metric: only losses by this one: others have another unit.
+            after: sequence number of labels, itself left out.
+            until: sequence number of labels; None for all.
+        """
         with self._file.read() as db:
             found = db.execute(
                 "SELECT row_seq, label_seq, loss FROM loss "
-                "WHERE version = ? AND label_seq > ? AND label_seq <= ? "
+                "WHERE version = ? AND metric = ? AND label_seq > ? AND label_seq <= ? "
                 "ORDER BY label_seq, row_seq",
-                (version, after, _last_seq(db) if until is None else until),
+                (version, metric, after, _last_seq(db) if until is None else until),
             ).fetchall()
         return _losses(found)
 
-    def newest_losses(self, limit: int) -> Losses:
-        """Read the newest losses as served, under whatever version."""
+    def newest_losses(self, limit: int, *, metric: str) -> Losses:
+        """Read the newest losses as served by a metric, under whatever version."""
         with self._file.read() as db:
             found = db.execute(
-                "SELECT row_seq, label_seq, loss FROM loss ORDER BY label_seq DESC LIMIT ?",
-                (limit,),
+                "SELECT row_seq, label_seq, loss FROM loss WHERE metric = ? "
+                "ORDER BY label_seq DESC LIMIT ?",
+                (metric, limit),
             ).fetchall()
         return _losses(found[::-1])
 

@@ -111,6 +111,8 @@ class InlineLanes:
             if not self._queue:
                 return
             heapq.heappop(self._queue)[2]()
+        if not self._queue:
+            return
         message = f"work still waits after {at_most} pieces"
         raise RuntimeError(message)
 

@@ -90,6 +90,12 @@ class HttpSettings(BaseModel):
     def _split(cls, value: object) -> object:
         return _parts(value)
 
+    @field_validator("hosts")
+    @classmethod
+    def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        # Names of hosts are the same in any case; the guard compares in lower case.
+        return tuple(name.lower() for name in value)
+
     @field_validator("listen")
     @classmethod
     def _local(cls, value: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import multiprocessing
 import os
 import resource
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from retuned.tune.inline import run_measured
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from retuned.tune.executor import Call
+    from retuned.tune.executor import Call, Outcome
 
 _MEGABYTE = 1_000_000
 _PR_SET_PDEATHSIG = 1
@@ -35,18 +37,28 @@ def run(call: Call, threads: int, pipe: Connection) -> None:
     )
     # What follows must not fail for want of memory.
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, _hard_limit()))
+    # Nobody is left to hear it where the daemon was killed in the meantime.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        _send(pipe, outcome)
+    pipe.close()
+
+
+def _send(pipe: Connection, outcome: Outcome) -> None:
     try:
         pipe.send(outcome)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
     except MemoryError:
         pipe.send(dataclasses.replace(outcome, value=None, error=OUT_OF_MEMORY))
     except Exception as error:  # noqa: BLE001 (a value that cannot be sent is an outcome too)
         text = f"{type(error).__name__}: {error}"
         pipe.send(dataclasses.replace(outcome, value=None, error=text))
-    pipe.close()
 
 
 def _prepare(threads: int) -> None:
-    # The parent is the fork server, which ends when the daemon does.
+    # The fork server may outlive the daemon for as long as one of its children runs; so each
+    # child looks for the daemon itself.
+    threading.Thread(target=_end_with_daemon, name="orphan", daemon=True).start()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -55,6 +67,13 @@ def _prepare(threads: int) -> None:
     from threadpoolctl import threadpool_limits  # noqa: PLC0415 (children only)
 
     threadpool_limits(threads)
+
+
+def _end_with_daemon() -> None:
+    daemon = multiprocessing.parent_process()
+    if daemon is not None:
+        daemon.join()
+        os._exit(1)
 
 
 def _limit_memory(megabytes: int) -> None:

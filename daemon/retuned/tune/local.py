@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import threading
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
@@ -39,8 +39,12 @@ PRELOAD = (
     "sklearn.ensemble",
     "threadpoolctl",
     "retuned.tune.child",
+    "retuned.tune.orphan",
     "retuned.tune.work",
 )
+
+CLOSE_S = 1.0
+"""How long a child that is just being started may keep the executor from closing."""
 
 _SIGKILL = -9
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -56,6 +60,15 @@ class _Running:
     is_cancelled: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class _Starting:
+    """A call on its way from the queue to a child; the fork server's own start takes seconds."""
+
+    call: Call
+    future: Future[Outcome]
+    is_cancelled: bool = False
+
+
 class LocalExecutor:
     """Runs calls in child processes, at most ``workers`` at a time."""
 
@@ -68,10 +81,7 @@ class LocalExecutor:
         self._queue: list[tuple[int, int, Call, Future[Outcome]]] = []
         self._numbers = itertools.count()
         self._running: list[_Running] = []
-        # A call on its way from the queue to a child, which may take as long as the fork server
-        # needs to start; it can be cancelled meanwhile.
-        self._starting: Call | None = None
-        self._is_starting_cancelled = False
+        self._starting: _Starting | None = None
         self._lock = threading.Lock()
         self._is_closed = False
         self._bell, self._ring = Pipe(duplex=False)
@@ -98,19 +108,30 @@ class LocalExecutor:
             for running in self._running:
                 if running.call.group == group:
                     running.is_cancelled = True
-            if self._starting is not None and self._starting.group == group:
-                self._is_starting_cancelled = True
+            if self._starting is not None and self._starting.call.group == group:
+                self._starting.is_cancelled = True
         for _, _, _, future in dropped:
             future.set_result(Outcome(error=CANCELLED))
         self._wake()
 
     def close(self) -> None:
-        """End everything; running children are killed."""
+        """End everything; running children are killed.
+
+        A child that is only being started is not waited for longer than ``CLOSE_S``: the fork
+        server may still be importing. It ends with the process.
+        """
         with self._lock:
             if self._is_closed:
                 return
             self._is_closed = True
         self._wake()
+        self._thread.join(CLOSE_S)
+        with self._lock:
+            starting = self._starting
+        if starting is not None:
+            self._drop_queue()
+            _answer(starting.future, Outcome(error=CANCELLED))
+            return
         self._thread.join()
         self._ring.close()
         self._bell.close()
@@ -134,21 +155,22 @@ class LocalExecutor:
     def _start_due(self) -> None:
         while len(self._running) < self._workers:
             with self._lock:
-                if not self._queue:
+                if self._is_closed or not self._queue:
                     return
                 _, _, call, future = heapq.heappop(self._queue)
-                self._starting, self._is_starting_cancelled = call, False
+                starting = self._starting = _Starting(call, future)
             try:
-                self._start(call, future)
+                self._start(starting)
             except Exception as error:  # noqa: BLE001 (this call fails, the executor goes on)
                 _log.warning(
                     "A child process could not be started: %s", error, extra={"action": "no_child"}
                 )
-                future.set_result(Outcome(error=f"{type(error).__name__}: {error}"))
+                _answer(future, Outcome(error=f"{type(error).__name__}: {error}"))
             finally:
                 self._starting = None
 
-    def _start(self, call: Call, future: Future[Outcome]) -> None:
+    def _start(self, starting: _Starting) -> None:
+        call = starting.call
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=child.run, args=(call, self.threads, theirs), daemon=True
@@ -160,9 +182,9 @@ class LocalExecutor:
             raise
         finally:
             theirs.close()
-        running = _Running(call, future, process, ours, time.monotonic())
+        running = _Running(call, starting.future, process, ours, time.monotonic())
         with self._lock:
-            running.is_cancelled = self._is_starting_cancelled
+            running.is_cancelled = starting.is_cancelled
             self._starting = None
             self._running.append(running)
 
@@ -213,16 +235,25 @@ class LocalExecutor:
         running.pipe.close()
         with self._lock:
             self._running.remove(running)
-        running.future.set_result(outcome)
+        _answer(running.future, outcome)
 
     def _end_all(self) -> None:
         for running in list(self._running):
             running.is_cancelled = True
             self._finish(running, self._kill(running))
+        self._drop_queue()
+
+    def _drop_queue(self) -> None:
         with self._lock:
             waiting, self._queue = self._queue, []
         for _, _, _, future in waiting:
             future.set_result(Outcome(error=CANCELLED))
+
+
+def _answer(future: Future[Outcome], outcome: Outcome) -> None:
+    # An executor that was closed while a child started has answered already.
+    with contextlib.suppress(InvalidStateError):
+        future.set_result(outcome)
 
 
 def _cost_so_far(running: _Running) -> Cost:

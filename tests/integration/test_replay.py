@@ -1,0 +1,124 @@
+"""Replays: honest about time, the same every time, and told in full."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+from retuned.cli import main
+from retuned.errors import ConfigError, PermanentError
+from retuned.replay.history import read_history
+from retuned.replay.run import read_spec
+
+ENV = "TASK=regression\nTARGET=y\nWATCH__MIN_ROWS=100\nWATCH__EVERY_ROWS=100\nSEARCH__TRIALS=4\n"
+POLICIES = ["retuned", "never_refitted", "refit_all", "refit_window", "persistence", "constant"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A line whose slope turns round in the middle."""
+    folder = tmp_path_factory.mktemp("replay")
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 1000))
+    slope = np.where(np.arange(1000) < 500, 3.0, -3.0)
+    kind = rng.choice(["a", "b"], 1000)
+    y = slope * x + z + (kind == "a") + rng.normal(0, 0.2, 1000)
+    table = pa.table({"x": x, "z": z, "kind": kind, "y": y})
+    pq.write_table(table, folder / "line.parquet")
+    pyarrow.csv.write_csv(table, folder / "line.csv")
+    (folder / "line.env").write_text(ENV)
+    return folder
+
+
+def run(folder: Path, *more: str) -> dict[str, Any]:
+    out = folder / "out.json"
+    file, env = str(folder / "line.parquet"), str(folder / "line.env")
+    arguments = ["replay", file, "--model", env, "--json", str(out), "--periods", "5", *more]
+    assert main(arguments) == 0
+    found: dict[str, Any] = json.loads(out.read_text())
+    return found
+
+
+def without_seconds(found: dict[str, Any]) -> dict[str, Any]:
+    for policy in found["policies"].values():
+        del policy["cpu_s"]
+    for decision in found["decisions"]:
+        del decision["expected_cpu_s"]
+    return found
+
+
+def test_a_replay_tells_all_policies_periods_and_decisions(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = folder / "line.html"
+    found = run(folder, "--html", str(page))
+    assert list(found["policies"]) == POLICIES
+    assert len(found["periods"]) == 5
+    assert sum(period["rows"] for period in found["periods"]) == 800
+    assert found["policies"]["never_refitted"]["cut"] == 0
+    assert found["policies"]["retuned"]["loss"] < found["policies"]["never_refitted"]["loss"]
+    assert {decision["decision"] for decision in found["decisions"]} >= {"refresh", "retune"}
+    for name, policy in found["policies"].items():
+        losses = [period["loss"][name] for period in found["periods"]]
+        assert policy["loss"] == pytest.approx(np.mean(losses))
+    told = capsys.readouterr().out
+    assert all(name in told for name in POLICIES)
+    html = page.read_text()
+    for title in ("Was it worth it?", "Loss over time", "Where the compute went"):
+        assert title in html
+
+
+def test_the_number_of_workers_changes_nothing(folder: Path) -> None:
+    one = without_seconds(run(folder, "--workers", "1"))
+    two = without_seconds(run(folder, "--workers", "2"))
+    assert one == two
+
+
+def test_csv_and_parquet_are_the_same_history(folder: Path) -> None:
+    spec = read_spec(folder / "line.env", [], 0)
+    one, two = (
+        read_history(folder / name, spec, periods=4, bootstrap=0.2)
+        for name in ("line.parquet", "line.csv")
+    )
+    assert one.edges == two.edges == (200, 400, 600, 800, 1000)
+    assert one.window.features.equals(two.window.features)
+
+
+def test_rows_of_one_time_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    table = pa.table({"t": [2.0, 1.0, 2.0, 1.0], "x": [1.0, 2.0, 3.0, 4.0], "y": [0.0] * 4})
+    table = table.set_column(0, "t", table["t"].cast(pa.int64()).cast(pa.timestamp("s")))
+    pq.write_table(table, tmp_path / "ties.parquet")
+    (tmp_path / "ties.env").write_text("TASK=regression\nTARGET=y\nTIME=t\n")
+    spec = read_spec(tmp_path / "ties.env", [], 0)
+    history = read_history(tmp_path / "ties.parquet", spec, periods=2, bootstrap=0.25)
+    assert history.window.features["x"].to_pylist() == [2.0, 4.0, 1.0, 3.0]
+
+
+def test_keys_can_be_replaced_and_wrong_ones_are_told(folder: Path) -> None:
+    spec = read_spec(folder / "line.env", ["SEARCH__TRIALS=9", "GATE__BLOCKS=5"], 3)
+    assert (spec.search.trials, spec.gate.blocks, spec.search.seed) == (9, 5, 3)
+    with pytest.raises(ConfigError, match="did you mean SEARCH__TRIALS"):
+        read_spec(folder / "line.env", ["SEARCH__TRAILS=9"], 0)
+    with pytest.raises(ConfigError, match="is not KEY=VALUE"):
+        read_spec(folder / "line.env", ["SEARCH__TRIALS"], 0)
+
+
+def test_a_file_without_the_target_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.env").write_text("TASK=regression\nTARGET=price\n")
+    spec = read_spec(tmp_path / "other.env", [], 0)
+    with pytest.raises(PermanentError, match="no column 'price'; it has x, z, kind, y"):
+        read_history(folder / "line.parquet", spec, periods=4, bootstrap=0.2)
+
+
+def test_a_file_that_is_no_table_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "junk.parquet").write_text("no")
+    spec = read_spec(folder / "line.env", [], 0)
+    with pytest.raises(PermanentError, match="cannot be read"):
+        read_history(tmp_path / "junk.parquet", spec, periods=4, bootstrap=0.2)
