@@ -142,9 +142,10 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
     ]
-    recipe = found["members"][0]["recipe"]
-    lines += [("recipe", _recipe(recipe))]
-    lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
+    for member in found["members"]:
+        recipe = member["recipe"]
+        lines.append(("recipe", f"{_recipe(recipe)}, weight {member['weight']:.2f} at the start"))
+        lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
     lines += [
         (f"revision {r['number']}", f"{_moment(r['created_at'])}, learned from {r['rows']:,} rows")
         for r in found["revisions"][-10:]

@@ -24,7 +24,9 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
             verdict = body["verdict"]
             return f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"
         case "promoted":
-            return f"version {body['version']} ({body['recipes'][0]['family']})"
+            others = len(body["recipes"]) - 1
+            more = f" and {others} more" if others else ""
+            return f"version {body['version']} ({body['recipes'][0]['family']}{more})"
         case "revised":
             name = f"{body['version']}.{body['revision']}"
             return f"{name}, refitted on {body['rows']:,} rows"

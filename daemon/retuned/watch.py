@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from retuned_pipelines.drift.check import check
 from retuned_pipelines.evaluate.metrics import row_losses
 from retuned_pipelines.fitting import encoded_target
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from retuned.rows.log import RowLog
     from retuned.serve.champion import Champion
     from retuned_pipelines.care.orders import Measure
     from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.spec import ModelSpec
+
+
+MIN_SCORED = 10
+"""Fewer labels than this say nothing about who is better."""
 
 
 def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
@@ -36,6 +44,25 @@ def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
         current=current,
         reference_losses=earlier.loss[-spec.watch.reference_rows :],
         current_losses=later.loss,
+    )
+
+
+def member_losses(
+    spec: ModelSpec, log: RowLog, champion: Champion, until: int
+) -> NDArray[np.float64] | None:
+    """Mean loss of each member (members) on the labels that came since the champion was fitted.
+
+    None where too few came to tell.
+    """
+    came = log.matured(champion.crowned.revision.fitted_as_of, until)
+    if came is None or len(came) < MIN_SCORED:
+        return None
+    target = encoded_target(came, champion.classes)
+    return np.array(
+        [
+            row_losses(spec.metric, spec.task, target, output).mean()
+            for output in champion.member_outputs(came.features)
+        ]
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.registry.versions import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
-from retuned.watch import measure, score_matured
+from retuned.watch import measure, member_losses, score_matured
 from retuned_pipelines.care.facts import Arrived, Fact, Fitted, Judged, Measured, Published, Studied
 from retuned_pipelines.care.orders import (
     Judge,
@@ -23,6 +23,7 @@ from retuned_pipelines.care.orders import (
     Work,
     announcement,
 )
+from retuned_pipelines.ensemble import reweighted
 
 if TYPE_CHECKING:
     from retuned.registry.versions import Crowned, Registry
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
+    from retuned_pipelines.version import Standing
 
 
 _log = logging.getLogger(__name__)
@@ -161,7 +163,9 @@ class Workshop:
 
     @_do.register(Refit)
     def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
-        return refit(spec, work, self._log(spec), self.bench, self.clock.now())
+        log = self._log(spec)
+        fitted = refit(spec, work, log, self.bench, self.clock.now())
+        return replace(fitted, standing=self._standing(spec, work, log))
 
     @_do.register(Publish)
     def _publish(self, work: Publish, spec: ModelSpec) -> Published:
@@ -221,6 +225,20 @@ class Workshop:
         champion = self.stage.of(spec.name)
         if champion is not None:
             score_matured(spec, log, champion, until)
+
+    def _standing(self, spec: ModelSpec, work: Refit, log: RowLog) -> Standing | None:
+        """The members' weights, after the losses of the labels that came."""
+        champion = self.stage.of(spec.name)
+        standing = work.standing
+        if len(work.version.members) == 1 or standing is None or champion is None:
+            return standing
+        if champion.crowned.revision.fitted_as_of != work.learned_until:
+            return standing
+        losses = member_losses(spec, log, champion, work.as_of)
+        if losses is None:
+            return standing
+        prior = [member.weight for member in work.version.members]
+        return reweighted(standing, prior, losses)
 
     def _log(self, spec: ModelSpec) -> RowLog:
         return self.rows.of(spec.name, spec.task)

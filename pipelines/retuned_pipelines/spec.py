@@ -101,6 +101,17 @@ class GatePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ServePolicy:
+    """What answers requests.
+
+    Attributes:
+        max_members: members of the champion at the most; 1 is a single model.
+    """
+
+    max_members: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulePolicy:
     """When to search without any other reason; at most one of the two is set.
 
@@ -136,6 +147,7 @@ class ModelSpec:
     search: SearchPolicy = field(default_factory=SearchPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)
     schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
+    serve: ServePolicy = field(default_factory=ServePolicy)
 
 
 DEFAULT_METRIC = {

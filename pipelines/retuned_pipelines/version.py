@@ -63,6 +63,21 @@ class Version:
         return cls(**{**value, "members": members, "verdict": Verdict.from_json(value["verdict"])})
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the weights of an ensemble are made from.
+
+    Attributes:
+        weights: of the members; they add up to 1.
+        mean_loss: running mean of the members' median loss.
+        periods: how many periods that mean is of.
+    """
+
+    weights: tuple[float, ...]
+    mean_loss: float = 0.0
+    periods: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """A version refitted on newer rows: the artifacts that answer requests.
@@ -79,6 +94,7 @@ class Revision:
         schema_digest: `Schema.digest` of the features.
         libraries: versions of the libraries that fitted it, by name.
         created_at: seconds since the epoch.
+        standing: the members' weights as of this revision; None where the version's own count.
     """
 
     model: str
@@ -92,6 +108,7 @@ class Revision:
     schema_digest: str
     libraries: Mapping[str, str]
     created_at: float
+    standing: Standing | None = None
 
     @property
     def name(self) -> str:
@@ -105,4 +122,8 @@ class Revision:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Revision:
         """Read what `to_json` wrote."""
-        return cls(**{**value, "artifacts": tuple(value["artifacts"])})
+        found = value.get("standing")
+        standing = (
+            None if found is None else Standing(**{**found, "weights": tuple(found["weights"])})
+        )
+        return cls(**{**value, "artifacts": tuple(value["artifacts"]), "standing": standing})

@@ -17,7 +17,13 @@ from retuned.registry.server import EmbeddedRedis
 from retuned_pipelines.care.facts import Called
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Origin, Trial
-from retuned_pipelines.spec import GatePolicy, ModelSpec, SearchPolicy, WatchPolicy
+from retuned_pipelines.spec import (
+    GatePolicy,
+    ModelSpec,
+    SearchPolicy,
+    ServePolicy,
+    WatchPolicy,
+)
 
 SPEC = ModelSpec(
     name="demo",
@@ -230,3 +236,39 @@ def test_a_registry_that_lost_everything_gets_the_champion_back(house: Household
     assert champion == serving.crowned
     assert champion.revision.number == 2
     assert "restored" in {event.kind.value for event in house.events.newest("demo", 100)}
+
+
+def test_the_weights_of_an_ensemble_follow_the_losses(house: Household) -> None:
+    house.spec = replace(
+        SPEC,
+        serve=ServePolicy(max_members=5),
+        # Nothing but weights and refits: no study is to help.
+        watch=replace(SPEC.watch, loss_effect=1e9),
+        search=replace(SPEC.search, trials=1),
+    )
+    house.settle()
+    house.new_keeper()
+    house.keeper.resume()
+    house.send(world(0, 1000))
+    house.settle()
+    founded = house.registry.versions("demo")[0].members
+    assert len(founded) == 5
+    assert founded[0].recipe.window_rows is None
+    for first in range(1000, 2000, 200):
+        house.send(world(first, first + 200, slope=-3.0))
+        house.settle()
+    champion = house.stage.of("demo")
+    assert champion is not None
+    assert champion.crowned.version.number == 1
+    assert champion.crowned.revision.standing is not None
+    weights = dict(zip(founded, champion.weights, strict=True))
+    short = next(member for member in founded if member.recipe.window_rows == 250)
+    assert weights[short] > 2 * short.weight
+    assert weights[founded[0]] < founded[0].weight
+    assert sum(champion.weights) == pytest.approx(1.0)
+    # What serves is what was signed, and is there again after a restart.
+    (answer,) = champion.predict([{"x": 1.0, "z": 0.0}])
+    restored = house.stage.restore("demo")
+    assert restored is not None
+    assert restored.weights == champion.weights
+    assert restored.predict([{"x": 1.0, "z": 0.0}]) == [answer]

@@ -76,6 +76,7 @@ def model(shown: ModelPage, *, version: str) -> str:
         f'<p><a href="/">Models</a> / {name}</p>',
         away + troubles,
         _cards(shown),
+        _ensemble(shown),
         section("Loss as served", charts.line(shown.losses)),
         section("Studies", "".join(map(_study, shown.studies)) or nothing("No study yet.")),
         section("Checks", _checks(shown)),
@@ -101,7 +102,7 @@ def docs(openapi: Mapping[str, Any], *, version: str) -> str:
 
 def _cards(shown: ModelPage) -> str:
     status = shown.status
-    recipe = "none yet" if shown.version is None else _recipe(shown.version["members"][0])
+    recipe = "none yet" if shown.version is None else _members(shown.version)
     learned = "" if shown.revision is None else f"learned from {shown.revision['rows']:,} rows"
     items = (
         ("Champion", _champion(status), f"{recipe}<br>{learned}"),
@@ -149,6 +150,22 @@ def _study(study: Mapping[str, Any]) -> str:
     return head + charts.trials(trials) + table(heads, rows, "No trial yet.")
 
 
+def _ensemble(shown: ModelPage) -> str:
+    """The members and their weights, where there are several."""
+    if shown.version is None or shown.revision is None or len(shown.version["members"]) == 1:
+        return ""
+    members = shown.version["members"]
+    standing = shown.revision["standing"]
+    weights = [m["weight"] for m in members] if standing is None else standing["weights"]
+    rows = [
+        (_recipe(member), f"{weight:.1%}", f"{member['weight']:.1%}")
+        for member, weight in sorted(
+            zip(members, weights, strict=True), key=lambda pair: -float(pair[1])
+        )
+    ]
+    return section("Members", table(("recipe", "weight", "at the start"), rows, ""))
+
+
 def _checks(shown: ModelPage) -> str:
     name = escape(shown.status["name"])
     rows = [
@@ -173,7 +190,7 @@ def _versions(versions: Sequence[Mapping[str, Any]]) -> str:
         (
             str(version["number"]),
             moment(version["created_at"]),
-            _recipe(version["members"][0]),
+            _members(version),
             f"{version['verdict']['gain']:+.1%}",
             escape(" ".join(version["verdict"]["reasons"])),
         )
@@ -185,6 +202,12 @@ def _versions(versions: Sequence[Mapping[str, Any]]) -> str:
 def _events(events: Sequence[Mapping[str, Any]]) -> str:
     rows = [(moment(event["at"]), escape(event["kind"]), escape(tell(event))) for event in events]
     return table(("when", "event", "what happened"), rows, "No event yet.")
+
+
+def _members(version: Mapping[str, Any]) -> str:
+    members = version["members"]
+    others = len(members) - 1
+    return _recipe(members[0]) + (f" and {others} more" if others else "")
 
 
 def _recipe(holder: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ PURPOSES = {
     "run_trial": "trials",
     "predict_block": "gate",
     "fit_artifact": "refits",
-    "prove_artifact": "refits",
+    "prove_artifacts": "refits",
 }
 """What the functions of child processes are for."""
 

@@ -56,6 +56,14 @@ class Champion:
         """Changes whenever what is served changes."""
         return f'"{self.crowned.revision.name}-{self.crowned.epoch}"'
 
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The members' weights as of now."""
+        standing = self.crowned.revision.standing
+        if standing is not None:
+            return standing.weights
+        return tuple(member.weight for member in self.crowned.version.members)
+
     def predict(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict rows as a client sends them; a feature that is not there is missing.
 
@@ -96,13 +104,23 @@ class Champion:
         """
         return self._mean([model.predict(model.layout.encode(features)) for model in self.models])
 
+    def member_outputs(self, features: pa.Table) -> list[NDArray[np.float64]]:
+        """What each member answers; see `outputs`."""
+        outputs = [model.predict(model.layout.encode(features)) for model in self.models]
+        if not self.classes:
+            return outputs
+        return [
+            aligned(output, model.classes, self.classes)
+            for output, model in zip(outputs, self.models, strict=True)
+        ]
+
     def _mean(self, outputs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        members = self.crowned.version.members
-        total = sum(member.weight for member in members)
+        weights = self.weights
+        total = sum(weights)
         parts = [
             (aligned(output, model.classes, self.classes) if self.classes else output)
-            * (member.weight / total)
-            for output, model, member in zip(outputs, self.models, members, strict=True)
+            * (weight / total)
+            for output, model, weight in zip(outputs, self.models, weights, strict=True)
         ]
         return np.asarray(np.sum(parts, axis=0))
 

@@ -21,7 +21,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
-from retuned.settings.policies import GateKeys, ScheduleKeys, SearchKeys, WatchKeys
+from retuned.settings.policies import GateKeys, ScheduleKeys, SearchKeys, ServeKeys, WatchKeys
 from retuned_pipelines.schema import Task  # noqa: TC001 (pydantic resolves annotations)
 from retuned_pipelines.spec import (
     DEFAULT_METRIC,
@@ -29,6 +29,7 @@ from retuned_pipelines.spec import (
     ModelSpec,
     SchedulePolicy,
     SearchPolicy,
+    ServePolicy,
     WatchPolicy,
 )
 
@@ -62,6 +63,7 @@ class ModelFile(BaseSettings):
     search: SearchKeys = SearchKeys()
     gate: GateKeys = GateKeys()
     schedule: ScheduleKeys = ScheduleKeys()
+    serve: ServeKeys = ServeKeys()
 
     @field_validator("target", "time", "id")
     @classmethod
@@ -154,6 +156,7 @@ def _spec(name: str, read: ModelFile) -> ModelSpec:
         search=SearchPolicy(**_values(read.search, SearchPolicy)),
         gate=GatePolicy(**_values(read.gate, GatePolicy)),
         schedule=SchedulePolicy(**_values(read.schedule, SchedulePolicy)),
+        serve=ServePolicy(**_values(read.serve, ServePolicy)),
     )
 
 

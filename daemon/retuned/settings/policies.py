@@ -13,6 +13,7 @@ from retuned_pipelines.spec import (
     Method,
     SchedulePolicy,
     SearchPolicy,
+    ServePolicy,
     WatchPolicy,
 )
 
@@ -20,6 +21,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _SHORTEST_S = 60.0
 _LONGEST_S = 366 * 86_400.0
 _WATCH, _SEARCH, _GATE, _SCHEDULE = WatchPolicy(), SearchPolicy(), GatePolicy(), SchedulePolicy()
+_SERVE = ServePolicy()
 
 
 class WatchKeys(BaseModel):
@@ -183,6 +185,18 @@ class GateKeys(BaseModel):
             message = f"{value} is less than GATE__MIN_BLOCKS x GATE__BLOCK_ROWS, which is {needed}"
             raise ValueError(message)
         return value
+
+
+class ServeKeys(BaseModel):
+    """What answers requests."""
+
+    model_config = _FROZEN
+    max_members: int = Field(
+        default=_SERVE.max_members,
+        ge=1,
+        le=64,
+        description="members of the champion at the most; 1: a single model",
+    )
 
 
 class ScheduleKeys(BaseModel):

@@ -70,16 +70,23 @@ def _first(spec: ModelSpec, order: Judge, window: Window) -> int:
 def _outcomes(
     spec: ModelSpec, order: Judge, bench: Bench, window: Window, folds: Sequence[Fold]
 ) -> list[Outcome]:
-    """Outputs of the challenger for each block, then those of the rival."""
+    """Outputs of the challenger for each block, then those of each rival."""
     classes = classes_of(window) if spec.task.is_classification else ()
     with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:
         return bench.all_of(
             [
                 _call(spec, order, bench, _Block(file, classes, recipe, fold))
-                for recipe in (order.challenger, order.rival)
+                for recipe in _recipes(order)
                 for fold in folds
             ]
         )
+
+
+def _recipes(order: Judge) -> tuple[Recipe, ...]:
+    """What has to be fitted: the challenger, then the rival or the champion's members."""
+    if len(order.champion) > 1:
+        return (order.challenger, *(member.recipe for member in order.champion))
+    return (order.challenger, order.rival)
 
 
 def _call(spec: ModelSpec, order: Judge, bench: Bench, block: _Block) -> Call:
@@ -116,25 +123,41 @@ def _verdict(
         return gate.refused(spec, rival_name=order.rival_name, reason=reason)
     return gate.judge(
         spec,
-        _evidence(spec, window, folds, outcomes),
+        _evidence(spec, order, window, folds, outcomes),
         rival_name=order.rival_name,
-        is_simpler=complexity(order.challenger) < complexity(order.rival),
+        is_simpler=len(order.champion) <= 1
+        and complexity(order.challenger) < complexity(order.rival),
         rng=_rng(spec, order),
     )
 
 
 def _evidence(
-    spec: ModelSpec, window: Window, folds: Sequence[Fold], outcomes: Sequence[Outcome]
+    spec: ModelSpec,
+    order: Judge,
+    window: Window,
+    folds: Sequence[Fold],
+    outcomes: Sequence[Outcome],
 ) -> gate.Evidence:
     classes = classes_of(window) if spec.task.is_classification else ()
     positions = [fold.validation for fold in folds]
     rows = window.take(np.concatenate(positions) if positions else np.empty(0, np.int64))
     outputs = [outcome.value for outcome in outcomes]
     empty = np.empty((0, len(classes)) if classes else 0)
+    size = len(folds)
+    answers = [
+        np.concatenate([empty, *outputs[start : start + size]])
+        for start in range(0, size * len(_recipes(order)), max(size, 1))
+    ] or [empty, empty]
+    challenger, rival = answers[0], answers[1]
+    if len(order.champion) > 1:
+        # The challenger is compared as it would serve: as one more member.
+        weights = np.array([member.weight for member in order.champion])
+        rival = np.tensordot(weights / weights.sum(), np.array(answers[1:]), axes=1)
+        challenger = (challenger + rival) / 2
     return gate.Evidence(
         target=encoded_target(rows, classes),
-        challenger=np.concatenate([empty, *outputs[: len(folds)]]),
-        rival=np.concatenate([empty, *outputs[len(folds) :]]),
+        challenger=challenger,
+        rival=rival,
         classes=classes,
         blocks=len(folds),
         first_seq=int(rows.seq.min()) if len(rows) else 0,

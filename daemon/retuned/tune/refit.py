@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from retuned.errors import PermanentError
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
-from retuned.tune.work import FitRequest, FitResult, fit_artifact, libraries, prove_artifact
+from retuned.tune.work import FitRequest, FitResult, fit_artifact, libraries, prove_artifacts
 from retuned_pipelines.care.facts import Fitted
 from retuned_pipelines.search.trial import NO_COST
 
@@ -35,11 +35,11 @@ def refit(spec: ModelSpec, order: Refit, log: RowLog, bench: Bench, now: float) 
         calls = [_call(spec, order, _fit_request(spec, bench, file, recipe)) for recipe in recipes]
         outcomes = bench.all_of(calls)
         fits = [_result(outcome.value, outcome.error, order) for outcome in outcomes]
-        proofs = bench.all_of([_call(spec, order, bench.fits / fit.sha256) for fit in fits])
-    for proof in proofs:
-        if proof.error:
-            message = f"the artifact of {order.version.number} cannot be loaded: {proof.error}"
-            raise PermanentError(message)
+        paths = tuple(bench.fits / fit.sha256 for fit in fits)
+        (proof,) = bench.all_of([_call(spec, order, paths)])
+    if proof.error:
+        message = f"an artifact of version {order.version.number} cannot be loaded: {proof.error}"
+        raise PermanentError(message)
     largest = max(fits, key=lambda result: result.rows)
     return Fitted(
         now=now,
@@ -50,7 +50,7 @@ def refit(spec: ModelSpec, order: Refit, log: RowLog, bench: Bench, now: float) 
         last_seq=max(result.last_seq for result in fits),
         schema_digest=window.schema.digest,
         libraries=libraries(),
-        cost=sum((outcome.cost for outcome in (*outcomes, *proofs)), NO_COST),
+        cost=sum((outcome.cost for outcome in (*outcomes, proof)), NO_COST),
     )
 
 
@@ -72,9 +72,9 @@ def _fit_request(spec: ModelSpec, bench: Bench, file: WindowFile, recipe: Recipe
     )
 
 
-def _call(spec: ModelSpec, order: Refit, request: FitRequest | Path) -> Call:
+def _call(spec: ModelSpec, order: Refit, request: FitRequest | tuple[Path, ...]) -> Call:
     return Call(
-        function=fit_artifact if isinstance(request, FitRequest) else prove_artifact,
+        function=fit_artifact if isinstance(request, FitRequest) else prove_artifacts,
         request=request,
         limits=Limits(wall_s=spec.search.trial_s, memory_mb=spec.search.trial_mb),
         priority=Priority.TAKEOVER,

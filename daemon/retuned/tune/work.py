@@ -149,13 +149,14 @@ def fit_artifact(request: FitRequest) -> FitResult:
     )
 
 
-def prove_artifact(path: Path) -> None:
-    """Load a model once where nothing but this process can be lost: LightGBM may abort.
+def prove_artifacts(paths: tuple[Path, ...]) -> None:
+    """Load models once where nothing but this process can be lost: LightGBM may abort.
 
     Raises:
-        ValueError: it cannot be loaded.
+        ValueError: one cannot be loaded.
     """
-    artifact.load(path.read_bytes())
+    for path in paths:
+        artifact.load(path.read_bytes())
 
 
 def warm_up(_request: None) -> None:

@@ -10,7 +10,7 @@ from retuned_pipelines.drift.report import DriftReport
 from retuned_pipelines.evaluate.verdict import Verdict
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.search.trial import Cost
-from retuned_pipelines.version import Revision, Version
+from retuned_pipelines.version import Revision, Standing, Version
 
 Action = Literal["retune", "pause", "resume"]
 
@@ -105,6 +105,7 @@ class Fitted:
         schema_digest: digest of the features' schema.
         libraries: versions of the libraries that fitted it, by name, sorted.
         cost: of the fits.
+        standing: the members' weights after the labels that came since the last fit.
     """
 
     now: float
@@ -116,6 +117,7 @@ class Fitted:
     schema_digest: str
     libraries: tuple[tuple[str, str], ...]
     cost: Cost
+    standing: Standing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

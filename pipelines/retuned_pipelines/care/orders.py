@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from retuned_pipelines.recipe import Recipe
-from retuned_pipelines.version import Revision, Version
+from retuned_pipelines.version import Member, Revision, Standing, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,8 @@ class Judge:
         rival_name: ``champion``, or ``constant`` where nothing serves yet.
         study: id of the study that found the challenger; "" for a default.
         boundary: the newest row that the study has used.
+        champion: members of the champion with their weights; where there are several, the
+            challenger is compared as one more of them.
     """
 
     kind: Literal["judge"] = "judge"
@@ -90,6 +92,7 @@ class Judge:
     rival_name: str
     study: str
     boundary: Boundary
+    champion: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,8 @@ class Refit:
         as_of: newest sequence number to look at.
         version: the version to fit; a new one, or the champion's.
         labelled: labelled rows that were known by then.
+        standing: the members' weights before; None where the version is new.
+        learned_until: newest sequence number that the serving revision knew.
     """
 
     kind: Literal["refit"] = "refit"
@@ -108,6 +113,8 @@ class Refit:
     as_of: int
     version: Version
     labelled: int
+    standing: Standing | None = None
+    learned_until: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
+from retuned_pipelines import ensemble
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -43,7 +44,7 @@ from retuned_pipelines.drift.report import Aspect
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.spec import ModelSpec
-from retuned_pipelines.version import Member, Revision, Version
+from retuned_pipelines.version import Member, Revision, Standing, Version
 
 if TYPE_CHECKING:
     from retuned_pipelines.drift.report import DriftReport
@@ -56,6 +57,9 @@ GROWTH = 4
 
 FOUNDING_GROWTH = 1.5
 """A refused first champion is attempted again with this many times the labelled rows."""
+
+STALE = 5
+"""Of an ensemble's shortest window, this many times the refresh share may be new at the most."""
 
 CONSTANT = Recipe(family="constant")
 
@@ -202,6 +206,7 @@ def _fitted(fact: Fitted, _spec: ModelSpec, state: CareState) -> Answer:
         schema_digest=fact.schema_digest,
         libraries=dict(fact.libraries),
         created_at=fact.now,
+        standing=fact.standing,
     )
     state = replace(_landed(state, order), refit_cpu_s=fact.cost.cpu_s)
     publish = Publish(
@@ -309,10 +314,11 @@ def _take_over(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
             rival_name="champion",
             study=state.challenger.study,
             boundary=state.challenger.boundary,
+            champion=_members(reign),
         )
         return _launch(replace(state, challenger=None), judge)
     new = state.labelled - reign.labelled
-    if new < max(1.0, spec.watch.refresh_share * reign.labelled):
+    if new < max(1.0, spec.watch.refresh_share * _freshness(reign)):
         return state, ()
     share = f" ({new / reign.labelled:.0%} of what it knew)" if reign.labelled else ""
     reason = f"{new} labels came since {reign.revision.name} was fitted{share}."
@@ -392,8 +398,17 @@ def _retune(state: CareState, reason: str) -> Answer:
 
 
 def _refit(state: CareState, version: Version) -> Answer:
+    reign = state.reign
+    standing, learned_until = None, 0
+    if reign is not None and reign.version.number == version.number:
+        standing, learned_until = _standing(reign), reign.revision.fitted_as_of
     refit = Refit(
-        id=_next_id(state), as_of=state.last_seq, version=version, labelled=state.labelled
+        id=_next_id(state),
+        as_of=state.last_seq,
+        version=version,
+        labelled=state.labelled,
+        standing=standing,
+        learned_until=learned_until,
     )
     return _launch(state, refit)
 
@@ -423,12 +438,46 @@ def _new_version(
     return Version(
         model=spec.name,
         number=state.versions + 1,
-        members=(Member(recipe=order.challenger),),
+        members=_crowned(spec, state, order),
         verdict=verdict,
         study=order.study,
         parent=0 if state.reign is None else state.reign.version.number,
         created_at=now,
     )
+
+
+def _crowned(spec: ModelSpec, state: CareState, order: Judge) -> tuple[Member, ...]:
+    """The members of the version that won."""
+    most = spec.serve.max_members
+    if state.reign is None:
+        return ensemble.founded(spec.task, state.labelled, most)
+    return ensemble.joined(order.champion, order.challenger, most)
+
+
+def _members(reign: Reign) -> tuple[Member, ...]:
+    """The champion's members with the weights of now."""
+    weights = _standing(reign).weights
+    return tuple(
+        replace(member, weight=weight)
+        for member, weight in zip(reign.version.members, weights, strict=True)
+    )
+
+
+def _standing(reign: Reign) -> Standing:
+    prior = tuple(member.weight for member in reign.version.members)
+    return reign.revision.standing or Standing(weights=prior)
+
+
+def _freshness(reign: Reign) -> float:
+    """Labelled rows of which a share makes a refit worth its cost.
+
+    Members on short windows are stale sooner: half of the shortest window is to be new at
+    most by then.
+    """
+    windows = [recipe.window_rows for recipe in _recipes(reign) if recipe.window_rows is not None]
+    if len(reign.version.members) == 1 or not windows:
+        return reign.labelled
+    return min(reign.labelled, STALE * min(windows))
 
 
 def _recipes(reign: Reign) -> tuple[Recipe, ...]:
