@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from retuned.rows.ingest import (
     JSON,
     NDJSON,
     BadPayload,
+    ParsedLabels,
     ParsedRows,
     UnsupportedContent,
     parse_labels,
@@ -27,12 +29,19 @@ from retuned_pipelines.spec import ModelSpec
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="r2")
 TIMED = replace(SPEC, time="when")
 CLASSES = replace(SPEC, task=Task.MULTICLASS)
+PAIR = replace(SPEC, task=Task.BINARY)
 SCHEMA = Schema((Feature("x", Kind.NUMBER), Feature("c", Kind.CATEGORY)))
 NOW = 1_700_000_000_000_000
 
 
 def rows(*records: Any, spec: ModelSpec = SPEC, schema: Schema | None = SCHEMA) -> ParsedRows:
     return parse_rows(orjson.dumps(records), JSON, spec, schema, NOW)
+
+
+def labels(*given: Any, spec: ModelSpec = CLASSES, classes: Sequence[str] = ()) -> ParsedLabels:
+    """Read labels of rows 0, 1, and so on."""
+    body = orjson.dumps([{"id": str(n), "label": value} for n, value in enumerate(given)])
+    return parse_labels(body, JSON, spec, classes=classes)
 
 
 def reason(*records: Any, spec: ModelSpec = SPEC) -> str:
@@ -115,7 +124,7 @@ def test_a_body_of_another_type_is_refused_with_what_is_read(content_type: str) 
         ({"id": ["a"]}, "field 'id'"),
         ({"id": "b", "x": "1"}, "field 'x' is '1': expected a number or null"),
         ({"id": "b", "x": [1]}, "field 'x' is [1]: expected a number or null"),
-        ({"id": "b", "x": 1e200}, "expected a number up to 1e+150"),
+        ({"id": "b", "x": 1e200}, "expected a number up to 1e+37"),
         ({"id": "b", "c": 3}, "field 'c' is 3: expected text or null"),
         ({"id": "b", "z": 1}, "unknown field 'z'"),
         ({"id": "b", "y": "high"}, "field 'y' is 'high': expected a number"),
@@ -202,6 +211,29 @@ def test_rows_without_any_feature_do_not_fix_the_schema() -> None:
     assert not parsed.batch.ids
 
 
+def test_labels_sent_as_rows_do_not_become_the_only_feature() -> None:
+    parsed = rows({"id": "a", "label": 1}, {"id": "b", "label": 0}, schema=None)
+    assert parsed.schema.names == ()
+    assert [refused.reason for refused in parsed.rejected] == [
+        "has no feature: expected fields beside id, time and label; labels go to /labels"
+    ] * 2
+    assert "labels go to /labels" in rows({"id": "a", "label": 1}).rejected[0].reason
+
+
+@pytest.mark.parametrize(
+    ("key", "spec"),
+    [
+        ("TARGET", replace(SPEC, target="x")),
+        ("TIME", replace(SPEC, time="x")),
+        ("ID", replace(SPEC, id="x")),
+    ],
+)
+def test_a_model_file_cannot_claim_a_feature_for_something_else(key: str, spec: ModelSpec) -> None:
+    parsed = rows({"id": "a", "x": "b", "c": "red"}, spec=spec)
+    assert f"{key}=x in demo.env names a feature" in parsed.rejected[0].reason
+    assert not parsed.batch.ids
+
+
 def test_what_a_row_does_not_have_is_missing() -> None:
     parsed = rows({"id": "a"}, {"id": "b", "x": None, "c": None})
     assert parsed.batch.features.to_pylist() == [{"x": None, "c": None}] * 2
@@ -249,12 +281,56 @@ def test_a_class_is_kept_as_the_json_text_of_what_was_sent(given: Any, kept: str
     assert label_of(given) == kept
 
 
-@pytest.mark.parametrize("given", [1.5, [1], {"a": 1}, 1e20, 2**70])
+@pytest.mark.parametrize("given", [1.5, [1], {"a": 1}, 1e20, 1e30, 2**63, -(2**63), 2**70])
 def test_what_is_no_class_is_refused(given: Any) -> None:
     body = repr(given) if isinstance(given, int) else orjson.dumps(given).decode()
     parsed = parse_labels(f'[{{"id": "a", "label": {body}}}]'.encode(), JSON, CLASSES)
     assert "is no class" in parsed.rejected[0].reason
     assert not parsed.batch.ids
+
+
+def test_a_binary_task_has_the_two_classes_that_came_first() -> None:
+    parsed = labels(0, 1, 2, 1, spec=PAIR)
+    assert list(parsed.batch.values) == ["0", "1", "1"]
+    (refused,) = parsed.rejected
+    assert "label 2 is a third class: TASK=binary has two, here 0 and 1" in refused.reason
+    assert not labels(1, 0, spec=PAIR, classes=["0", "1"]).rejected
+    assert len(labels(2, 3, spec=PAIR, classes=["0", "1"]).rejected) == 2
+    assert len(labels(2, 3, spec=PAIR, classes=["0"]).rejected) == 1
+    assert not labels(0, 1, 2, 3).rejected
+
+
+@pytest.mark.parametrize("spec", [CLASSES, PAIR])
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ([1, "1"], 'label "1" is text, but the first label of this model, 1, was a number'),
+        ([1, True], "label true is true or false, but"),
+        ([True, 0], "label 0 is a number, but the first label of this model, true, was"),
+        (["yes", False], 'the first label of this model, "yes", was text'),
+        (["true", True], "send all labels as one type"),
+    ],
+)
+def test_a_label_of_another_type_than_the_first_is_refused(
+    given: Sequence[Any], complaint: str, spec: ModelSpec
+) -> None:
+    (refused,) = labels(*given, spec=spec).rejected
+    assert complaint in refused.reason
+    first = orjson.dumps(given[0]).decode()
+    (refused,) = labels(given[1], spec=spec, classes=[first]).rejected
+    assert complaint in refused.reason
+
+
+def test_labels_that_come_with_their_rows_follow_the_same_rules() -> None:
+    records = [{"id": str(n), "x": 1.0, "y": value} for n, value in enumerate([0, 2, "0"])]
+    parsed = parse_rows(orjson.dumps(records), JSON, PAIR, SCHEMA, NOW, classes=["0", "1"])
+    assert parsed.batch.labels == {0: "0"}
+    assert ["third class" in refused.reason for refused in parsed.rejected] == [True, False]
+
+
+def test_a_row_that_is_refused_decides_nothing_about_labels() -> None:
+    parsed = rows({"id": "", "y": "no"}, {"id": "a", "x": 1, "y": 1}, spec=CLASSES)
+    assert parsed.batch.labels == {0: "1"}
 
 
 @pytest.mark.parametrize(("given", "kept"), [(1, 1.0), (2.5, 2.5), (True, 1.0)])
@@ -276,7 +352,7 @@ def test_labels_come_under_label_or_under_the_target_s_name() -> None:
         ({"id": "a", "label": None}, "has no label"),
         ({"label": 1}, "field 'id'"),
         ({"id": "a", "label": "x"}, "expected a number"),
-        ({"id": "a", "label": 1e200}, "expected a number up to 1e+150"),
+        ({"id": "a", "label": 1e200}, "expected a number up to 1e+37"),
     ],
 )
 def test_a_wrong_label_is_refused_with_its_reason(record: dict[str, Any], complaint: str) -> None:

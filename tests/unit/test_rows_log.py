@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,12 +48,21 @@ def log(path: Path) -> Iterator[RowLog]:
     found.close()
 
 
+@contextmanager
+def opened(path: Path, task: Task) -> Iterator[RowLog]:
+    log = RowLog(path, task)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
 def row(name: str, time: int = 0, x: float = 0.0, **more: Any) -> Record:
     return {"id": name, "t": time, "x": x, **more}
 
 
-def append(log: RowLog, *records: Record) -> Receipt:
-    parsed = parse_rows(orjson.dumps(records), JSON, SPEC, SCHEMA, 0)
+def append(log: RowLog, *records: Record, spec: ModelSpec = SPEC) -> Receipt:
+    parsed = parse_rows(orjson.dumps(records), JSON, spec, SCHEMA, 0)
     assert not parsed.rejected
     return log.append_rows(parsed.batch, SCHEMA)
 
@@ -285,13 +295,120 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         RowLog(tmp_path / "file" / "demo.sqlite", Task.REGRESSION)
 
 
-def test_classes_are_kept_as_they_were_sent(tmp_path: Path) -> None:
-    log = RowLog(tmp_path / "demo.sqlite", Task.MULTICLASS)
-    values = ['"a"', "1", "true"]
-    append(log, *(row(f"r{n}", n) for n in range(3)))
-    log.append_labels(LabelBatch(ids=["r0", "r1", "r2"], values=values))
-    assert log.window().target.to_pylist() == values
-    log.close()
+@pytest.mark.parametrize("values", [['"a"', '"1"'], ["1", "-3"], ["true", "false"]])
+def test_classes_are_kept_as_they_were_sent(tmp_path: Path, values: Sequence[str]) -> None:
+    with opened(tmp_path / "demo.sqlite", Task.MULTICLASS) as log:
+        append(log, row("a"), row("b", 1))
+        log.append_labels(LabelBatch(ids=["a", "b"], values=values))
+        assert log.window().target.to_pylist() == values
+
+
+def test_the_first_classes_are_remembered(path: Path) -> None:
+    with opened(path, Task.BINARY) as log:
+        assert log.classes == ()
+        log.append_labels(LabelBatch(ids=["a", "b"], values=["1", "1"]))
+        assert log.classes == ("1",)
+        append(log, row("c", y=0), spec=replace(SPEC, task=Task.BINARY))
+        assert log.classes == ("1", "0")
+    with opened(path, Task.BINARY) as log:
+        assert log.classes == ("1", "0")
+
+
+def test_classes_of_a_file_that_has_not_written_them_down_are_found(path: Path) -> None:
+    with opened(path, Task.BINARY) as log:
+        log.append_labels(LabelBatch(ids=["a", "b"], values=["1", "0"]))
+        with log._file.write() as db:
+            db.execute("DELETE FROM meta")
+    with opened(path, Task.BINARY) as log:
+        assert log.classes == ("1", "0")
+
+
+@pytest.mark.parametrize(
+    ("task", "late"), [(Task.BINARY, "2"), (Task.BINARY, '"1"'), (Task.MULTICLASS, "true")]
+)
+def test_labels_that_others_overtook_are_to_be_sent_again(
+    path: Path, task: Task, late: str
+) -> None:
+    with opened(path, task) as log:
+        log.append_labels(LabelBatch(ids=["a", "b"], values=["0", "1"]))
+        with pytest.raises(TransientError, match="Send the labels again"):
+            log.append_labels(LabelBatch(ids=["c", "d"], values=["0", late]))
+        assert log.counts().last_seq == 2
+
+
+def test_labels_of_two_pairs_of_classes_at_once_are_never_mixed(path: Path) -> None:
+    def send(log: RowLog, number: int) -> bool:
+        pair = ["0", "1"] if number % 2 else ["2", "3"]
+        try:
+            log.append_labels(LabelBatch(ids=[f"{number}a", f"{number}b"], values=pair))
+        except TransientError:
+            return False
+        return True
+
+    with opened(path, Task.BINARY) as log, ThreadPoolExecutor(8) as pool:
+        sent = list(pool.map(lambda number: send(log, number), range(16)))
+        assert sent.count(True) == 8
+        assert set(log.classes) in ({"0", "1"}, {"2", "3"})
+
+
+def test_a_log_that_holds_labels_keeps_its_task(path: Path) -> None:
+    with opened(path, Task.REGRESSION) as log:
+        label(log, a=1.0)
+    for _ in range(2):
+        with pytest.raises(PermanentError) as caught:
+            RowLog(path, Task.BINARY)
+        assert str(caught.value) == (
+            f"{path} holds labels of TASK=regression, and demo.env says TASK=binary: set it back, "
+            "or give the new task a model file of another name."
+        )
+    RowLog(path, Task.REGRESSION).close()
+
+
+def test_as_long_as_there_are_no_labels_a_task_can_be_another_one(path: Path) -> None:
+    with opened(path, Task.REGRESSION) as log:
+        append(log, row("a"))
+    with opened(path, Task.MULTICLASS) as log:
+        log.append_labels(LabelBatch(ids=["a"], values=['"red"']))
+        assert log.window().target.to_pylist() == ['"red"']
+
+
+def test_a_house_s_open_log_keeps_its_task_too(tmp_path: Path) -> None:
+    house = RowLogs(tmp_path)
+    log = house.of("demo", Task.REGRESSION)
+    assert house.of("demo", Task.BINARY) is log
+    assert log.task is Task.BINARY
+    log.append_labels(LabelBatch(ids=["a"], values=["1"]))
+    with pytest.raises(PermanentError, match="set it back"):
+        house.of("demo", Task.REGRESSION)
+    assert house.of("demo", Task.BINARY) is log
+    house.close()
+
+
+def test_small_batches_are_read_many_at_once(log: RowLog) -> None:
+    for n in range(300):
+        append(log, row(f"r{n}", n % 50, n / 2))
+        label(log, **{f"r{n}": float(n)})
+    statements: list[str] = []
+    log._file._reader.set_trace_callback(statements.append)
+    window = log.window()
+    assert len(statements) < 12
+    assert sorted(window.target.to_pylist()) == [float(n) for n in range(300)]
+    assert (window.features["x"].to_numpy() * 2 == window.target.to_numpy()).all()
+    assert ids(log.window(newest=2)) == ["r249", "r299"]
+
+
+def test_the_newest_rows_are_found_without_a_walk_through_all_labels(log: RowLog) -> None:
+    append(log, *(row(f"r{n}", n, y=1.0) for n in range(20_000)))
+    append(log, row("new", 30_000, y=2.0))
+    steps: list[int] = []
+
+    def step() -> int:
+        steps.append(1)
+        return 0
+
+    log._file._reader.set_progress_handler(step, 100)
+    assert log.window(newest=1).target.to_pylist() == [2.0]
+    assert len(steps) < 100
 
 
 def test_rows_sent_from_many_threads_at_once_count_once(log: RowLog) -> None:

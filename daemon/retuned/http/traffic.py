@@ -49,7 +49,7 @@ def routes(desk: Desk) -> APIRouter:
 def _take_rows(desk: Desk, model: str, body: bytes, kind: str) -> Response:
     keeper, log = desk.keeper(model), desk.log(model)
     now_us = round(desk.clock.now() * 1e6)
-    parsed = parse_rows(body, kind, keeper.spec, log.schema, now_us)
+    parsed = parse_rows(body, kind, keeper.spec, log.schema, now_us, classes=log.classes)
     if not parsed.batch.ids:
         raise _all_refused(parsed.rejected, of="rows")
     try:
@@ -62,11 +62,11 @@ def _take_rows(desk: Desk, model: str, body: bytes, kind: str) -> Response:
 
 
 def _take_labels(desk: Desk, model: str, body: bytes, kind: str) -> Response:
-    keeper = desk.keeper(model)
-    parsed = parse_labels(body, kind, keeper.spec)
+    keeper, log = desk.keeper(model), desk.log(model)
+    parsed = parse_labels(body, kind, keeper.spec, classes=log.classes)
     if not parsed.batch.ids:
         raise _all_refused(parsed.rejected, of="labels")
-    receipt = desk.log(model).append_labels(parsed.batch)
+    receipt = log.append_labels(parsed.batch)
     keeper.notice()
     return _received(desk, model, "labels", receipt, parsed.rejected)
 

@@ -26,13 +26,17 @@ class RowLogs:
         """The log of a model; the task decides what its labels are.
 
         Raises:
-            PermanentError: the file is damaged or of a newer release.
+            PermanentError: the file is damaged or of a newer release, or it holds labels of
+                another task.
             TransientError: the disk is full.
         """
         with self._lock:
-            if model not in self._logs:
-                self._logs[model] = RowLog(self._directory / f"{model}.sqlite", task)
-            return self._logs[model]
+            log = self._logs.get(model)
+            if log is None:
+                log = self._logs[model] = RowLog(self._directory / f"{model}.sqlite", task)
+            elif log.task is not task:
+                log.take_task(task)
+            return log
 
     def close(self) -> None:
         """Close all files."""

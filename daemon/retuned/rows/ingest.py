@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -14,6 +12,8 @@ import pyarrow as pa
 
 from retuned.errors import PermanentError
 from retuned.rows.batch import LabelBatch, LabelValue, RowBatch
+from retuned.rows.classes import LabelReader
+from retuned.rows.fields import Refusal, id_of, id_text, refuse, time_of, value_of
 from retuned_pipelines.schema import Feature, Kind, Schema
 
 if TYPE_CHECKING:
@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 
-LARGEST = 1e150
-"""Numbers beyond this are refused: squares of them, and sums of those, would overflow."""
-
-_LONGEST_ID = 512
-_WHOLE_BELOW = 2**63
 _OWN = "__"
+_LABEL = "label"
+_LABELS_GO = "labels go to /labels"
 
 
 class BadPayload(PermanentError):
@@ -72,12 +69,14 @@ class ParsedLabels:
     rejected: tuple[Rejected, ...]
 
 
-class _Refusal(Exception):
-    """Why one row is refused."""
-
-
-def parse_rows(
-    payload: bytes, content_type: str, spec: ModelSpec, schema: Schema | None, now_us: int
+def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
+    payload: bytes,
+    content_type: str,
+    spec: ModelSpec,
+    schema: Schema | None,
+    now_us: int,
+    *,
+    classes: Sequence[str] = (),
 ) -> ParsedRows:
     """Read rows.
 
@@ -91,6 +90,7 @@ def parse_rows(
         spec: names of the fields.
         schema: the features, where they are known.
         now_us: the time of rows without one, microseconds since the epoch.
+        classes: the first classes among the labels, as `RowLog.classes` remembers them.
 
     Raises:
         BadPayload: not JSON, or not objects.
@@ -104,17 +104,20 @@ def parse_rows(
     times: list[int] = []
     contents: list[bytes] = []
     labels: dict[int, LabelValue] = {}
+    reader, claim = LabelReader(spec, classes), _claim(spec, fixed)
     allowed = {*fixed.names, spec.id, spec.target, *([spec.time] if spec.time else [])}
     for index, record in enumerate(records):
-        name = _id_text(record, spec)
+        name = id_text(record, spec)
         try:
-            name = _checked_id(record, spec)
-            time = _time(record, spec, now_us)
+            name = id_of(record, spec)
+            if claim:
+                refuse(claim)
+            time = time_of(record, spec, now_us)
             values = _values(record, fixed.features, allowed)
             label = record.get(spec.target)
             if label is not None:
-                labels[len(ids)] = label_value(label, spec)
-        except _Refusal as refusal:
+                labels[len(ids)] = reader.read(label)
+        except Refusal as refusal:
             labels.pop(len(ids), None)
             rejected.append(Rejected(index=index, id=name, reason=str(refusal)))
             continue
@@ -123,22 +126,26 @@ def parse_rows(
         contents.append(_content(values, time if spec.time else None))
         for column, value in zip(columns, values, strict=True):
             column.append(value)
-    arrays = [
-        pa.array(column, feature.kind.arrow_type)
-        for column, feature in zip(columns, fixed.features, strict=True)
-    ]
     batch = RowBatch(
         ids=ids,
         time=np.array(times, dtype=np.int64),
-        features=pa.table(arrays, schema=fixed.arrow),
+        features=_table(columns, fixed),
         contents=contents,
         labels=labels,
     )
     return ParsedRows(batch=batch, schema=fixed, rejected=tuple(rejected))
 
 
-def parse_labels(payload: bytes, content_type: str, spec: ModelSpec) -> ParsedLabels:
+def parse_labels(
+    payload: bytes, content_type: str, spec: ModelSpec, *, classes: Sequence[str] = ()
+) -> ParsedLabels:
     """Read labels: objects with the id field, and ``label`` or the target field.
+
+    Args:
+        payload: JSON or NDJSON.
+        content_type: the request's.
+        spec: names of the fields.
+        classes: the first classes among the labels, as `RowLog.classes` remembers them.
 
     Raises:
         BadPayload: not JSON, or not objects.
@@ -146,31 +153,21 @@ def parse_labels(payload: bytes, content_type: str, spec: ModelSpec) -> ParsedLa
     """
     rejected: list[Rejected] = []
     ids, values = [], []
+    reader = LabelReader(spec, classes)
     for index, record in enumerate(_records(payload, content_type, "labels")):
-        name = _id_text(record, spec)
+        name = id_text(record, spec)
         try:
-            name = _checked_id(record, spec)
+            name = id_of(record, spec)
             given = record.get("label", record.get(spec.target))
             if given is None:
-                _refuse(f"has no label: expected field 'label' or {spec.target!r}")
-            value = label_value(given, spec)
-        except _Refusal as refusal:
+                refuse(f"has no label: expected field 'label' or {spec.target!r}")
+            value = reader.read(given)
+        except Refusal as refusal:
             rejected.append(Rejected(index=index, id=name, reason=str(refusal)))
             continue
         ids.append(name)
         values.append(value)
     return ParsedLabels(batch=LabelBatch(ids=ids, values=values), rejected=tuple(rejected))
-
-
-def label_value(given: object, spec: ModelSpec) -> LabelValue:
-    """A label as the log keeps it: a number, or the class as JSON text."""
-    if not spec.task.is_classification:
-        return _finite(given, spec.target)
-    if isinstance(given, float) and given.is_integer() and abs(given) < _WHOLE_BELOW:
-        given = int(given)
-    if not isinstance(given, str | int | bool):
-        _refuse(f"label {given!r} is no class: expected text, a whole number, true or false")
-    return orjson.dumps(given).decode()
 
 
 def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any]]:
@@ -215,80 +212,48 @@ def _inferred(records: Sequence[dict[str, Any]], spec: ModelSpec) -> Schema:
                 kinds[name] = Kind.CATEGORY
             elif value is None or isinstance(value, int | float):
                 kinds.setdefault(name, Kind.NUMBER)
+    if kinds.keys() == {_LABEL}:
+        # Labels that were sent to the wrong place must not become the model's only feature.
+        kinds.clear()
     return Schema(tuple(Feature(name, kind) for name, kind in kinds.items()))
 
 
-def _id_text(record: dict[str, Any], spec: ModelSpec) -> str | None:
-    given = record.get(spec.id)
-    return given if isinstance(given, str) else None if given is None else repr(given)
-
-
-def _checked_id(record: dict[str, Any], spec: ModelSpec) -> str:
-    given = record.get(spec.id)
-    if isinstance(given, int) and not isinstance(given, bool):
-        given = str(given)
-    if not isinstance(given, str) or not 0 < len(given) <= _LONGEST_ID:
-        _refuse(
-            f"field {spec.id!r} (the row's id) is {given!r:.80}: "
-            f"expected text of 1 to {_LONGEST_ID} characters, or a whole number"
-        )
-    return given
-
-
-def _time(record: dict[str, Any], spec: ModelSpec, now_us: int) -> int:
-    if not spec.time:
-        return now_us
-    given = record.get(spec.time)
-    try:
-        if isinstance(given, str):
-            moment = datetime.fromisoformat(given)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return round(moment.timestamp() * 1e6)
-        if isinstance(given, int | float) and not isinstance(given, bool):
-            datetime.fromtimestamp(given, UTC)
-            return round(given * 1e6)
-    except (ValueError, OverflowError, OSError):
-        pass
-    message = (
-        f"field {spec.time!r} (the row's time) is {given!r:.80}: "
-        "expected ISO 8601 text, or seconds since the epoch"
-    )
-    raise _Refusal(message)
+def _table(columns: Sequence[Sequence[Any]], schema: Schema) -> pa.Table:
+    kinds = [feature.kind.arrow_type for feature in schema.features]
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    return pa.table(arrays, schema=schema.arrow)
 
 
 def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:
     if not features:
-        _refuse("has no feature: expected fields beside id, time and label")
-    if any(name.startswith(_OWN) for name in record.keys() - allowed):
-        _refuse(f"names of fields that begin with {_OWN!r} are retuned's own")
+        refuse("has no feature: expected fields beside id, time and label; " + _LABELS_GO)
     if not record.keys() <= allowed:
-        unknown = ", ".join(sorted(repr(name) for name in record.keys() - allowed))
-        _refuse(f"unknown field {unknown}: the model's features were fixed by its first rows")
-    return [_value(record.get(feature.name), feature.name, feature.kind) for feature in features]
+        _refuse_fields(record.keys() - allowed)
+    return [value_of(record, feature) for feature in features]
 
 
-def _value(given: object, name: str, kind: Kind) -> float | str | None:
-    if given is None:
-        return None
-    if kind is Kind.CATEGORY:
-        if isinstance(given, str):
-            return given
-        _refuse(f"field {name!r} is {given!r:.80}: expected text or null")
-    return _finite(given, name)
+def _refuse_fields(unknown: set[str]) -> NoReturn:
+    if any(name.startswith(_OWN) for name in unknown):
+        refuse(f"names of fields that begin with {_OWN!r} are retuned's own")
+    reason = (
+        f"unknown field {', '.join(sorted(repr(name) for name in unknown))}: "
+        "the model's features were fixed by its first rows"
+    )
+    refuse(f"{reason}; {_LABELS_GO}" if _LABEL in unknown else reason)
 
 
-def _finite(given: object, name: str) -> float:
-    if not isinstance(given, int | float):
-        _refuse(f"field {name!r} is {given!r:.80}: expected a number or null")
-    number = float(given)
-    if not math.isfinite(number) or abs(number) > LARGEST:
-        _refuse(f"field {name!r} is {given!r:.80}: expected a number up to {LARGEST:g}")
-    return number
+def _claim(spec: ModelSpec, schema: Schema) -> str:
+    """Why no row can be taken: the model file claims a feature for something else."""
+    claims = {"ID": spec.id, "TARGET": spec.target, "TIME": spec.time}
+    for key, name in claims.items():
+        if name in schema.names:
+            return (
+                f"{key}={name} in {spec.name}.env names a feature that this model's rows have had "
+                f"from the first: take {key} back, or give the new task a model file of another "
+                "name"
+            )
+    return ""
 
 
 def _content(values: list[Any], time: int | None) -> bytes:
     return hashlib.blake2b(orjson.dumps([time, *values]), digest_size=8).digest()
-
-
-def _refuse(reason: str) -> NoReturn:
-    raise _Refusal(reason)

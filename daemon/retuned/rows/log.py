@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
-from retuned.rows.batch import Counts, LabelBatch, LabelValue, Losses, Receipt, RowBatch
+from retuned.rows.append import insert_labels, insert_rows, last_seq_of
+from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch
 from retuned.rows.file import LogFile
+from retuned.rows.fixed import classes_of, fix_classes, fix_schema, fix_task, schema_of
 from retuned.rows.read import read_window
-from retuned_pipelines.schema import Schema, Task
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from retuned_pipelines.schema import Schema, Task
     from retuned_pipelines.window import Window
-
-_CHUNK = 10_000
 
 
 class RowLog:
@@ -37,17 +34,49 @@ class RowLog:
         """Open the log, or begin one.
 
         Raises:
-            PermanentError: the file is damaged or of a newer release.
+            PermanentError: the file is damaged or of a newer release, or it holds labels of
+                another task.
             TransientError: the disk is full.
         """
+        self._noting = threading.Lock()
         self._file = LogFile(path)
+        try:
+            self.take_task(task)
+            with self._file.read() as db:
+                self._schema, self._classes = schema_of(db), classes_of(db, task)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def take_task(self, task: Task) -> None:
+        """Let labels be those of a task; as long as there are none, it may be another one.
+
+        Raises:
+            PermanentError: it holds labels of another task.
+            TransientError: the disk is full.
+        """
+        with self._file.write() as db:
+            fix_task(db, task, self._file.path)
         self._task = task
-        self._schema = self._stored_schema()
 
     @property
     def schema(self) -> Schema | None:
         """The features, fixed by the first batch; None before that."""
         return self._schema
+
+    @property
+    def task(self) -> Task:
+        """What the labels are."""
+        return self._task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The first classes among the labels, which decide about later ones.
+
+        Two of a binary task, one of a multiclass task, none of a regression; fewer as long as
+        fewer have come.
+        """
+        return self._classes
 
     def close(self) -> None:
         """Close the file."""
@@ -62,46 +91,29 @@ class RowLog:
 
         Raises:
             ValueError: the schema is not the log's.
-            TransientError: the disk is full; nothing was stored.
+            TransientError: the disk is full, or the labels do not go with those that came in
+                the meantime; nothing was stored.
         """
-        digests = [_digest(name) for name in batch.ids]
         with self._file.write() as db:
-            self._fix_schema(db, schema)
-            first = _last_seq(db) + 1
-            plan = _plan(batch, digests, dict(_identities(db, digests)), first)
-            if plan.positions:
-                _insert_batch(db, batch, plan, first)
-            last = first + len(plan.positions) - 1
-            db.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)", plan.identities)
-            db.executemany("INSERT INTO superseded VALUES (?, ?)", plan.superseded)
-            matured = self._adopt_orphans(db, plan)
-            if batch.labels:
-                ids = [digests[position] for position in batch.labels]
-                came = _insert_labels(db, ids, list(batch.labels.values()), last)
-                last, matured = came.last_seq, matured + came.matured
-            rows = len(plan.positions) - len(plan.superseded)
-            _count(db, rows=rows, labelled=matured, last_seq=last)
+            fix_schema(db, schema)
+            classes = fix_classes(db, batch.labels.values(), self._task)
+            receipt = insert_rows(db, batch)
         self._schema = schema
-        return Receipt(
-            accepted=rows, duplicates=plan.duplicates, revised=len(plan.superseded), last_seq=last
-        )
+        self._note(classes)
+        return receipt
 
     def append_labels(self, batch: LabelBatch) -> Receipt:
         """Append labels; one whose row has not come yet is kept until it does.
 
         Raises:
-            TransientError: the disk is full; nothing was stored.
+            TransientError: the disk is full, or the labels do not go with those that came in
+                the meantime; nothing was stored.
         """
-        digests = [_digest(name) for name in batch.ids]
         with self._file.write() as db:
-            came = _insert_labels(db, digests, batch.values, _last_seq(db))
-            _count(db, rows=0, labelled=came.matured, last_seq=came.last_seq)
-        return Receipt(
-            accepted=came.accepted,
-            duplicates=came.duplicates,
-            revised=came.revised,
-            last_seq=came.last_seq,
-        )
+            classes = fix_classes(db, batch.values, self._task)
+            receipt = insert_labels(db, batch)
+        self._note(classes)
+        return receipt
 
     def counts(self) -> Counts:
         """Count what the log holds, without looking at the rows."""
@@ -136,7 +148,7 @@ class RowLog:
                 db,
                 self._schema,
                 self._task,
-                as_of=_last_seq(db) if as_of is None else as_of,
+                as_of=last_seq_of(db) if as_of is None else as_of,
                 newest=newest,
                 labelled=labelled,
                 first_seq=first_seq,
@@ -187,7 +199,7 @@ class RowLog:
                 "SELECT row_seq, label_seq, loss FROM loss "
                 "WHERE version = ? AND metric = ? AND label_seq > ? AND label_seq <= ? "
                 "ORDER BY label_seq, row_seq",
-                (version, metric, after, _last_seq(db) if until is None else until),
+                (version, metric, after, last_seq_of(db) if until is None else until),
             ).fetchall()
         return _losses(found)
 
@@ -207,34 +219,10 @@ class RowLog:
             (found,) = db.execute("SELECT coalesce(max(label_seq), 0) FROM loss").fetchone()
         return int(found)
 
-    def _stored_schema(self) -> Schema | None:
-        with self._file.read() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        return None if row is None else Schema.from_json(json.loads(row[0]))
-
-    def _fix_schema(self, db: sqlite3.Connection, schema: Schema) -> None:
-        row = db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        text = json.dumps(schema.to_json())
-        if row is None:
-            db.execute("INSERT INTO meta VALUES ('schema', ?)", (text,))
-        elif row[0] != text:
-            message = "the rows are not of the schema that the first rows of this model had"
-            raise ValueError(message)
-
-    def _adopt_orphans(self, db: sqlite3.Connection, plan: _Plan) -> int:
-        """Give labels that were there before their rows to those rows; counts the rows."""
-        (orphans,) = db.execute("SELECT orphans FROM total").fetchone()
-        if not orphans:
-            return 0
-        matured = adopted = 0
-        for digest, origin, _, _ in plan.identities:
-            changed = db.execute(
-                "UPDATE label SET origin = ? WHERE digest = ? AND origin IS NULL", (origin, digest)
-            ).rowcount
-            matured += changed > 0
-            adopted += changed
-        db.execute("UPDATE total SET orphans = orphans - ?", (adopted,))
-        return matured
+    def _note(self, classes: tuple[str, ...]) -> None:
+        # Appends may end here in another order than they were stored.
+        with self._noting:
+            self._classes = max(self._classes, classes, key=len)
 
 
 def _losses(found: Sequence[tuple[int, int, float]]) -> Losses:
@@ -244,126 +232,3 @@ def _losses(found: Sequence[tuple[int, int, float]]) -> Losses:
         label_seq=columns[:, 1].astype(np.int64),
         loss=columns[:, 2],
     )
-
-
-class _Plan:
-    """What of a batch is new, what repeats, what is superseded."""
-
-    def __init__(self) -> None:
-        self.positions: list[int] = []
-        self.origins: list[int] = []
-        self.identities: list[tuple[bytes, int, int, bytes]] = []
-        self.superseded: list[tuple[int, int]] = []
-        self.duplicates = 0
-
-
-def _plan(
-    batch: RowBatch,
-    digests: Sequence[bytes],
-    known: dict[bytes, tuple[int, int, bytes]],
-    first: int,
-) -> _Plan:
-    plan = _Plan()
-    for position, (digest, content) in enumerate(zip(digests, batch.contents, strict=True)):
-        before = known.get(digest)
-        if before is not None and before[2] == content:
-            plan.duplicates += 1
-            continue
-        seq = first + len(plan.positions)
-        origin = seq if before is None else before[0]
-        if before is not None:
-            plan.superseded.append((before[1], seq))
-        known[digest] = (origin, seq, content)
-        plan.positions.append(position)
-        plan.origins.append(origin)
-        plan.identities.append((digest, origin, seq, content))
-    return plan
-
-
-def _insert_batch(db: sqlite3.Connection, batch: RowBatch, plan: _Plan, first: int) -> None:
-    index = pa.array(plan.positions, pa.int64())
-    time = batch.time[plan.positions]
-    table = batch.features.take(index)
-    ids = [batch.ids[position] for position in plan.positions]
-    columns = [column.combine_chunks() for column in table.columns]
-    record = pa.record_batch(
-        [pa.array(ids, pa.string()), pa.array(time), pa.array(plan.origins, pa.int64()), *columns],
-        names=["__id", "__time", "__origin", *table.column_names],
-    )
-    last = first + len(plan.positions) - 1
-    data = record.serialize().to_pybytes()
-    times = (int(time.min()), int(time.max()))
-    db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (first, last, *times, data))
-
-
-class _Labels:
-    """What became of labels."""
-
-    def __init__(self, last_seq: int) -> None:
-        self.accepted = self.duplicates = self.revised = self.matured = 0
-        self.last_seq = last_seq
-
-
-def _insert_labels(
-    db: sqlite3.Connection, digests: Sequence[bytes], values: Sequence[LabelValue], last_seq: int
-) -> _Labels:
-    came = _Labels(last_seq)
-    rows = dict(_identities(db, digests))
-    newest = dict(_newest_labels(db, digests))
-    new: list[tuple[int, int | None, bytes, LabelValue]] = []
-    orphans = 0
-    for digest, value in zip(digests, values, strict=True):
-        before, row = newest.get(digest), rows.get(digest)
-        if before == value:
-            came.duplicates += 1
-            continue
-        came.last_seq += 1
-        new.append((came.last_seq, None if row is None else row[0], digest, value))
-        came.revised += before is not None
-        came.accepted += before is None
-        came.matured += before is None and row is not None
-        orphans += row is None
-        newest[digest] = value
-    db.executemany("INSERT INTO label VALUES (?, ?, ?, ?)", new)
-    db.execute("UPDATE total SET orphans = orphans + ?", (orphans,))
-    return came
-
-
-def _identities(
-    db: sqlite3.Connection, digests: Sequence[bytes]
-) -> Iterator[tuple[bytes, tuple[int, int, bytes]]]:
-    for part in _chunks(digests):
-        marks = ",".join("?" * len(part))
-        query = f"SELECT digest, origin, newest, content FROM identity WHERE digest IN ({marks})"  # noqa: S608 (only question marks)
-        for digest, origin, newest, content in db.execute(query, part):
-            yield digest, (origin, newest, content)
-
-
-def _newest_labels(
-    db: sqlite3.Connection, digests: Sequence[bytes]
-) -> Iterator[tuple[bytes, LabelValue]]:
-    for part in _chunks(digests):
-        marks = ",".join("?" * len(part))
-        query = f"SELECT digest, value FROM label WHERE digest IN ({marks}) ORDER BY seq"  # noqa: S608 (only question marks)
-        yield from db.execute(query, part)
-
-
-def _chunks(digests: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(digests), _CHUNK):
-        yield digests[start : start + _CHUNK]
-
-
-def _count(db: sqlite3.Connection, *, rows: int, labelled: int, last_seq: int) -> None:
-    db.execute(
-        "UPDATE total SET rows = rows + ?, labelled = labelled + ?, last_seq = ?",
-        (rows, labelled, last_seq),
-    )
-
-
-def _last_seq(db: sqlite3.Connection) -> int:
-    (found,) = db.execute("SELECT last_seq FROM total").fetchone()
-    return int(found)
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()

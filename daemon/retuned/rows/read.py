@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +12,21 @@ from retuned_pipelines.window import NOT_LABELLED, Window
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from retuned_pipelines.schema import Schema, Task
 
 _HEAD = [("__id", pa.string()), ("__time", pa.int64()), ("__origin", pa.int64())]
+
+_AT_ONCE = 10_000
+"""Rows whose batches are read together: a query each would cost more than a small batch."""
+
+_EARLIEST = -(2**63)
+
+Stored = tuple[int, int, int, bytes]
+"""A batch as it is stored: its first and last sequence number, its newest time, its data."""
 
 
 def read_window(  # noqa: PLR0913 (what a window is asked by)
@@ -37,7 +46,9 @@ def read_window(  # noqa: PLR0913 (what a window is asked by)
     """
     parts: list[Window] = []
     rows = 0
-    for oldest, part in _parts(db, schema, task, as_of, first_seq):
+    at_once = _AT_ONCE if newest is None else min(newest, _AT_ONCE)
+    for oldest, batches in _batches(db, as_of, first_seq, at_once):
+        part = _read_part(db, schema, task, batches, as_of=as_of, first_seq=first_seq)
         found = part.labelled() if labelled else part
         parts.append(found)
         rows += len(found)
@@ -45,49 +56,61 @@ def read_window(  # noqa: PLR0913 (what a window is asked by)
             times = np.concatenate([p.time for p in parts])
             if np.partition(times, rows - newest)[rows - newest] > oldest:
                 break
-    if not parts:
-        parts = [_empty(schema, task, as_of)]
-    return _ordered(parts).newest(newest)
+    return _ordered(parts or [_empty(schema, task, as_of)]).newest(newest)
 
 
-def _parts(
-    db: sqlite3.Connection, schema: Schema, task: Task, as_of: int, first_seq: int
-) -> Iterator[tuple[int, Window]]:
-    """Yield batches, newest first, each with the newest time that older ones can still have."""
-    heads = db.execute(
-        "SELECT first_seq, max_time FROM batch WHERE first_seq <= ? AND last_seq >= ? "
-        "ORDER BY max_time DESC, first_seq DESC",
+def _batches(
+    db: sqlite3.Connection, as_of: int, first_seq: int, at_once: int
+) -> Iterator[tuple[int, list[Stored]]]:
+    """Yield batches, newest first: about so many rows at once, then more and more.
+
+    With them comes the newest time that the batches after them can still have.
+    """
+    # The index gives the order: batches that are not needed are never read.
+    found = db.execute(
+        "SELECT first_seq, last_seq, max_time, data FROM batch INDEXED BY batch_by_time "
+        "WHERE first_seq <= ? AND last_seq >= ? ORDER BY max_time DESC, first_seq DESC",
         (as_of, first_seq),
-    ).fetchall()
-    limits = [max_time for _, max_time in heads[1:]] + [-(2**63)]
-    # There is one limit too many where there is no batch.
-    for (first, _), limit in zip(heads, limits, strict=False):
-        yield limit, _read_batch(db, schema, task, first, as_of=as_of, first_seq=first_seq)
+    )
+    following = found.fetchone()
+    while following is not None:
+        batches: list[Stored] = []
+        rows = 0
+        while following is not None and rows < at_once:
+            batches.append(following)
+            rows += following[1] - following[0] + 1
+            following = found.fetchone()
+        yield _EARLIEST if following is None else following[2], batches
+        at_once = min(2 * at_once, _AT_ONCE)
 
 
-def _read_batch(  # noqa: PLR0913 (what a window is asked by)
-    db: sqlite3.Connection, schema: Schema, task: Task, first: int, *, as_of: int, first_seq: int
+def _read_part(  # noqa: PLR0913 (what a window is asked by)
+    db: sqlite3.Connection,
+    schema: Schema,
+    task: Task,
+    batches: Sequence[Stored],
+    *,
+    as_of: int,
+    first_seq: int,
 ) -> Window:
-    (data,) = db.execute("SELECT data FROM batch WHERE first_seq = ?", (first,)).fetchone()
-    stored = pa.schema([*_HEAD, *schema.arrow])
-    record = pa.ipc.read_record_batch(pa.py_buffer(data), stored)
-    seq = np.arange(first, first + record.num_rows, dtype=np.int64)
-    is_visible = (seq <= as_of) & (seq >= first_seq)
+    table = _table(schema, [data for _, _, _, data in batches])
+    seq = np.concatenate(
+        [np.arange(first, last + 1, dtype=np.int64) for first, last, _, _ in batches]
+    )
     gone = db.execute(
         "SELECT seq FROM superseded WHERE seq >= ? AND seq <= ? AND by_seq <= ?",
-        (first, int(seq[-1]), as_of),
+        (int(seq.min()), int(seq.max()), as_of),
     ).fetchall()
-    for (superseded,) in gone:
-        is_visible[superseded - first] = False
+    is_visible = (seq <= as_of) & (seq >= first_seq)
+    is_visible &= np.isin(seq, np.array(gone, dtype=np.int64), invert=True)
     if not is_visible.all():
-        record, seq = record.filter(pa.array(is_visible)), seq[is_visible]
-    origin = record["__origin"].to_numpy()
-    label_seq, target = _labels(db, task, origin, as_of)
+        table, seq = table.filter(pa.array(is_visible)), seq[is_visible]
+    label_seq, target = _labels(db, task, table["__origin"].to_numpy(), as_of)
     return Window(
         schema=schema,
-        features=pa.Table.from_batches([record.select(list(schema.names))]),
-        ids=record["__id"],
-        time=record["__time"].to_numpy(),
+        features=table.select(list(schema.names)),
+        ids=_whole(table["__id"]),
+        time=table["__time"].to_numpy(),
         seq=seq,
         label_seq=label_seq,
         target=target,
@@ -95,42 +118,55 @@ def _read_batch(  # noqa: PLR0913 (what a window is asked by)
     )
 
 
+def _table(schema: Schema, batches: Sequence[bytes]) -> pa.Table:
+    """The rows of batches, one after the other."""
+    stored = pa.schema([*_HEAD, *schema.arrow])
+    # Batches after their schema are what Arrow calls a stream: it reads many at once.
+    stream = b"".join([stored.serialize().to_pybytes(), *batches])
+    with pa.ipc.open_stream(stream) as reader:
+        return reader.read_all().combine_chunks()
+
+
 def _labels(
     db: sqlite3.Connection, task: Task, origin: NDArray[np.int64], as_of: int
 ) -> tuple[NDArray[np.int64], pa.Array]:
     """Find the newest label of each row that was known by then."""
-    values: list[Any] = [None] * len(origin)
-    label_seq = np.full(len(origin), NOT_LABELLED, dtype=np.int64)
-    if len(origin):
-        order = np.argsort(origin, kind="stable")
-        found = db.execute(
-            "SELECT origin, seq, value FROM label "
-            "WHERE origin >= ? AND origin <= ? AND seq <= ? ORDER BY seq",
-            (int(origin.min()), int(origin.max()), as_of),
-        ).fetchall()
-        wanted = np.array([row[0] for row in found], dtype=np.int64)
-        place = np.minimum(np.searchsorted(origin[order], wanted), len(origin) - 1)
-        for position, (row, seq, value) in zip(order[place].tolist(), found, strict=True):
-            if origin[position] == row:
-                values[position], label_seq[position] = value, seq
     kind = pa.string() if task.is_classification else pa.float64()
-    return label_seq, pa.array(values, kind)
+    limits = (int(origin.min()), int(origin.max())) if len(origin) else (0, -1)
+    # The value is that of the largest number: SQLite promises it. With the plus sign it takes
+    # the index by origin, and does not walk through all labels up to that number.
+    found = db.execute(
+        "SELECT origin, max(seq), value FROM label "
+        "WHERE origin >= ? AND origin <= ? AND +seq <= ? GROUP BY origin",
+        (*limits, as_of),
+    ).fetchall()
+    if not found:
+        return np.full(len(origin), NOT_LABELLED, dtype=np.int64), pa.nulls(len(origin), kind)
+    rows, numbers, values = zip(*found, strict=True)
+    labelled = np.array(rows, dtype=np.int64)
+    place = np.minimum(np.searchsorted(labelled, origin), len(labelled) - 1)
+    is_labelled = labelled[place] == origin
+    label_seq = np.where(is_labelled, np.array(numbers, dtype=np.int64)[place], NOT_LABELLED)
+    return label_seq, pa.array(values, kind).take(pa.array(place, mask=~is_labelled))
 
 
-def _ordered(parts: list[Window]) -> Window:
-    first = parts[0]
+def _ordered(parts: Sequence[Window]) -> Window:
+    joined = parts[0]
     if len(parts) > 1:
-        first = Window(
-            schema=first.schema,
+        joined = replace(
+            joined,
             features=pa.concat_tables([part.features for part in parts]).combine_chunks(),
             ids=pa.concat_arrays([part.ids for part in parts]),
             time=np.concatenate([part.time for part in parts]),
             seq=np.concatenate([part.seq for part in parts]),
             label_seq=np.concatenate([part.label_seq for part in parts]),
             target=pa.concat_arrays([part.target for part in parts]),
-            as_of=first.as_of,
         )
-    return first.take(np.lexsort((first.seq, first.time)))
+    return joined.take(np.lexsort((joined.seq, joined.time)))
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def _empty(schema: Schema, task: Task, as_of: int) -> Window:
