@@ -19,9 +19,8 @@ LARGEST = 1e37
 
 It is the largest power of ten that everything takes which is done with numbers. LightGBM keeps
 labels in single precision and silently cuts them at 1e38. A linear model multiplies a feature with
-a slope that is as large as a label; a squared error squares that product, and the comparison of two
-models squares the error again: the eighth power, 1e296, and sums of it are below the 1.8e308 at
-which double precision ends.
+a slope as large as a label, a squared error squares that product, and the variance of such errors
+squares it again: the eighth power is 1e296, and double precision ends at 1.8e308.
 """
 
 _LONGEST_ID = 512
