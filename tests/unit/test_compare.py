@@ -175,3 +175,11 @@ def test_ranks_of_one_class_have_no_gain() -> None:
         rng=np.random.default_rng(0),
     )
     assert np.isnan(found.gain)
+
+
+def test_the_block_length_does_not_depend_on_the_scale() -> None:
+    rng = np.random.default_rng(0)
+    series = np.convolve(rng.normal(size=500), np.ones(5), mode="valid")
+    lengths = {block_length(series * scale) for scale in (1e-30, 1.0, 1e30, 1e150)}
+    assert len(lengths) == 1
+    assert lengths.pop() > 1

@@ -30,12 +30,10 @@ class Baseline:
     fits: int
 
 
-def baselines(history: History, threads: int) -> tuple[Baseline, ...]:
+def baselines(history: History) -> tuple[Baseline, ...]:
     """Follow each simple policy through the periods; labels are known at a period's end.
 
-    Args:
-        history: the rows.
-        threads: for LightGBM.
+    One thread: on a busy machine LightGBM's threads wait for each other most of the time.
     """
     window = _window(history.table)
     truth = window.target.to_numpy()
@@ -49,7 +47,7 @@ def baselines(history: History, threads: int) -> tuple[Baseline, ...]:
             window.span(0, known),
             Task.REGRESSION,
             seed=0,
-            threads=threads,
+            threads=1,
         )
         matrix = model.layout.encode(window.span(start, stop).features)
         return np.asarray(model.predict(matrix), dtype=np.float64)

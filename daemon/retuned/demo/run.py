@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from dataclasses import dataclass
@@ -84,7 +83,7 @@ def _run(console: Console, args: Namespace, directory: Path) -> int:
         with Board(console, total) as board:
             played = _play(client, history, board)
         with console.status("The same rows without a daemon ..."):
-            others = baselines(history, threads=os.cpu_count() or 1)
+            others = baselines(history)
         console.print(_table(played, others))
         _tell_where(console, address, directory, stay=args.stay)
         if args.stay:

@@ -111,6 +111,9 @@ def block_length(series: NDArray[np.float64]) -> int:
     between 1 and a third of the rows.
     """
     size = len(series)
+    # The length does not depend on the scale, but squares of squares overflow.
+    scale = float(np.max(np.abs(series), initial=0.0))
+    series = series / scale if scale > 0 else series
     centred = series - series.mean()
     variance = float(np.mean(centred**2))
     if size < 10 or variance < 1e-12 * max(1.0, float(np.mean(series**2))):  # noqa: PLR2004
