@@ -223,16 +223,19 @@ def test_what_is_urgent_begins_first(single: LocalExecutor, tmp_path: Path) -> N
     os.mkfifo(gate)
     # Holds the only worker until all calls have been submitted.
     first = single.submit(python(f"open({str(gate)!r}).read()"))
-    futures = [
-        single.submit(python(f"open({str(order)!r}, 'a').write({name + ';'!r})", priority=priority))
-        for name, priority in (
-            ("trial", Priority.TRIAL),
-            ("report", Priority.REPORT),
-            ("takeover", Priority.TAKEOVER),
-            ("trial again", Priority.TRIAL),
-        )
-    ]
-    gate.write_text("go")
+    # Opening waits for the reader: from here on the worker is taken.
+    with gate.open("w"):
+        futures = [
+            single.submit(
+                python(f"open({str(order)!r}, 'a').write({name + ';'!r})", priority=priority)
+            )
+            for name, priority in (
+                ("trial", Priority.TRIAL),
+                ("report", Priority.REPORT),
+                ("takeover", Priority.TAKEOVER),
+                ("trial again", Priority.TRIAL),
+            )
+        ]
     wait([first, *futures], timeout=AT_MOST_S)
     assert order.read_text().split(";")[:-1] == ["takeover", "report", "trial", "trial again"]
 
