@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from arch.bootstrap import optimal_block_length
 from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
+from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.samples import autoregressive
 
 from retuned_pipelines.evaluate.compare import Comparison, block_length, compare
@@ -32,6 +34,7 @@ def on_errors(
         challenger=challenger,
         rival=rival,
         classes=(),
+        lengths=(len(rival),),
         confidence=confidence,
         rng=np.random.default_rng(seed),
     )
@@ -144,6 +147,7 @@ def classified(metric: str, seed: int = 0) -> Comparison:
         challenger=answer(0.7),
         rival=answer(3.0),
         classes=("0", "1"),
+        lengths=(50,) * 6,
         confidence=0.95,
         rng=rng,
     )
@@ -171,10 +175,78 @@ def test_ranks_of_one_class_have_no_gain() -> None:
         challenger=output,
         rival=output,
         classes=("0", "1"),
+        lengths=(10,) * 4,
         confidence=0.95,
         rng=np.random.default_rng(0),
     )
     assert np.isnan(found.gain)
+    assert found.blocks == 0
+
+
+def ranked(
+    metric: str,
+    target: NDArray[np.int64],
+    challenger: NDArray[np.float64],
+    rival: NDArray[np.float64],
+    lengths: tuple[int, ...],
+) -> Comparison:
+    """Compare two series of probabilities of the positive class."""
+    return compare(
+        metric,
+        Task.BINARY,
+        target=target,
+        challenger=np.column_stack([1 - challenger, challenger]),
+        rival=np.column_stack([1 - rival, rival]),
+        classes=("0", "1"),
+        lengths=lengths,
+        confidence=0.95,
+        rng=np.random.default_rng(0),
+    )
+
+
+def test_outputs_of_different_fits_are_not_ranked_together() -> None:
+    rng = np.random.default_rng(6)
+    target = rng.integers(0, 2, 400)
+    order = target + rng.normal(size=400)
+    # The same order in each block, at a level that says the opposite of the block's share.
+    lengths = (100,) * 4
+    level = np.repeat([0.1, 0.7, 0.2, 0.6], 100)
+    found = ranked("roc_auc", target, level + 0.01 * order, order / 10, lengths)
+    assert found.challenger_score == found.rival_score > 0.6
+    assert (found.gain, found.lower, found.upper) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+def test_a_block_without_every_class_is_left_out_of_ranks(metric: str) -> None:
+    rng = np.random.default_rng(7)
+    target = np.concatenate([rng.integers(0, 2, 150), np.zeros(50, dtype=np.int64)])
+    one, other = rng.random(200), rng.random(200)
+    whole = ranked(metric, target, one, other, (50,) * 4)
+    part = ranked(metric, target[:150], one[:150], other[:150], (50,) * 3)
+    assert whole == part
+    assert whole.blocks == 3
+
+
+def test_bounds_over_blocks_are_those_of_student_s_t_where_the_rival_is_constant() -> None:
+    rng = np.random.default_rng(9)
+    target = rng.integers(0, 2, 480)
+    scores = target + 2 * rng.normal(size=480)
+    found = ranked("roc_auc", target, scores, np.full(480, 0.3), (60,) * 8)
+    parts = zip(np.split(target, 8), np.split(scores, 8), strict=True)
+    # Of a loss of .5 everywhere the gain is twice the AUC less 1.
+    gains = [2 * roc_auc_score(truth, output) - 1 for truth, output in parts]
+    interval = ttest_1samp(gains, 0).confidence_interval(0.9)
+    assert found.gain == pytest.approx(np.mean(gains))
+    assert (found.lower, found.upper) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("positives", [1, 3, 20])
+def test_what_orders_nothing_has_the_precision_of_a_random_order(positives: int) -> None:
+    rng = np.random.default_rng(positives)
+    truth = (np.arange(20) < positives).astype(np.int64) if positives < 20 else np.arange(20) % 2
+    found = ranked("average_precision", truth, rng.random(20), np.full(20, 0.5), (20,))
+    by_chance = [average_precision_score(truth, rng.random(20)) for _ in range(600)]
+    assert found.rival_score == pytest.approx(np.mean(by_chance), abs=0.02)
 
 
 def test_the_block_length_does_not_depend_on_the_scale() -> None:

@@ -24,7 +24,7 @@ def evidence(challenger: float, rival: float, *, blocks: int = 8, noise: float =
         challenger=np.abs(challenger + noise * rng.normal(size=400)),
         rival=np.abs(rival + noise * rng.normal(size=400)),
         classes=(),
-        blocks=blocks,
+        lengths=(400 // blocks,) * blocks if blocks else (),
         first_seq=11,
         last_seq=811,
     )
@@ -116,6 +116,63 @@ def test_what_counts_as_equal_is_the_policy_s(*, margin: float, is_promoted: boo
     assert found.is_promoted is is_promoted
 
 
+def drifting(seed: int, *, signal: float = 0.0) -> Evidence:
+    """A classifier's outputs in eight blocks between which the share of the classes swings.
+
+    Each fit knows the share that was; the constant is of one fit, before the first block.
+    """
+    rng = np.random.default_rng(seed)
+    level = 1.5 * np.sin(np.arange(-1, 8) * rng.uniform(0.5, 2.5) + rng.uniform(0, 6))
+    order = rng.normal(size=(8, 50))
+    share = 1 / (1 + np.exp(-level[1:, None] - signal * order))
+    positive = 1 / (1 + np.exp(-level[:-1, None] - 0.3 * order)).ravel()
+    constant = np.full(400, 1 / (1 + np.exp(-level[0])))
+    return Evidence(
+        target=(rng.random(400) < share.ravel()).astype(np.int64),
+        challenger=np.column_stack([1 - positive, positive]),
+        rival=np.column_stack([1 - constant, constant]),
+        classes=("0", "1"),
+        lengths=(50,) * 8,
+        first_seq=1,
+        last_seq=800,
+    )
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+def test_noise_seldom_becomes_the_first_champion(metric: str) -> None:
+    spec = replace(SPEC, task=Task.BINARY, metric=metric)
+
+    def promoted(signal: float, seeds: int) -> float:
+        found = [drifting(seed, signal=signal) for seed in range(seeds)]
+        return float(
+            np.mean([ruled(one, spec=spec, rival_name="constant").is_promoted for one in found])
+        )
+
+    # Nominal is 5 %, and three standard errors of 100 turns.
+    assert promoted(0.0, 100) <= 0.11
+    assert promoted(1.0, 20) >= 0.9
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
+def test_where_noise_may_score_better_the_first_champion_must_be_certain(metric: str) -> None:
+    spec = replace(SPEC, task=Task.BINARY, metric=metric)
+    found = [ruled(drifting(seed), spec=spec, rival_name="constant") for seed in range(30)]
+    by_chance = [one for one in found if one.gain > 0 and one.lower <= 0]
+    assert by_chance
+    assert not any(one.is_promoted for one in by_chance)
+    assert all("Not enough evidence" in one.reasons[0] for one in by_chance)
+
+
+def test_ranks_in_too_few_blocks_are_a_refusal() -> None:
+    given = drifting(0, signal=3.0)
+    target = given.target.copy()
+    target[150:] = 0
+    spec = replace(SPEC, task=Task.BINARY, metric="roc_auc")
+    found = ruled(replace(given, target=target), spec=spec)
+    assert not found.is_promoted
+    assert "a value in 3 blocks only" in found.reasons[0]
+
+
 def test_a_metric_without_a_value_is_a_refusal_that_json_can_hold() -> None:
     output = np.full((60, 2), 0.5)
     one_class = Evidence(
@@ -123,7 +180,7 @@ def test_a_metric_without_a_value_is_a_refusal_that_json_can_hold() -> None:
         challenger=output,
         rival=output,
         classes=("0", "1"),
-        blocks=8,
+        lengths=(10,) * 6,
         first_seq=1,
         last_seq=120,
     )

@@ -84,6 +84,7 @@ def test_models_of_the_largest_numbers_are_compared(metric: str, window: Window)
         challenger=ridge,
         rival=constant,
         classes=(),
+        lengths=(len(window),),
         confidence=0.95,
         rng=np.random.default_rng(0),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,8 +14,10 @@ from retuned.tune.work import BlockRequest, predict_block
 from retuned_pipelines.care.facts import Judged
 from retuned_pipelines.care.orders import BEGINNING
 from retuned_pipelines.evaluate import gate
+from retuned_pipelines.evaluate.metrics import is_row_mean
 from retuned_pipelines.evaluate.splits import blocks, reserve
 from retuned_pipelines.fitting import classes_of, encoded_target
+from retuned_pipelines.models.constant import CONSTANT
 from retuned_pipelines.models.families import complexity
 from retuned_pipelines.search.trial import NO_COST
 
@@ -77,9 +79,24 @@ def _outcomes(
             [
                 _call(spec, order, bench, _Block(file, classes, recipe, fold))
                 for recipe in _recipes(order)
-                for fold in folds
+                for fold in (_unmoved(folds) if _stays(spec, recipe) else folds)
             ]
         )
+
+
+def _stays(spec: ModelSpec, recipe: Recipe) -> bool:
+    """Whether a recipe is fitted once, before the first block.
+
+    A constant that is refitted follows the classes' shares with a lag: pooled over blocks, it
+    would say the opposite of the truth, and by a metric that is no mean over rows it would be
+    beaten by noise.
+    """
+    is_counted = spec.task.is_classification and not is_row_mean(spec.metric)
+    return recipe.family == CONSTANT.name and is_counted
+
+
+def _unmoved(folds: Sequence[Fold]) -> list[Fold]:
+    return [replace(fold, train=folds[0].train) for fold in folds]
 
 
 def _recipes(order: Judge) -> tuple[Recipe, ...]:
@@ -159,7 +176,7 @@ def _evidence(
         challenger=challenger,
         rival=rival,
         classes=classes,
-        blocks=len(folds),
+        lengths=tuple(len(fold.validation) for fold in folds),
         first_seq=int(rows.seq.min()) if len(rows) else 0,
         last_seq=int(rows.seq.max()) if len(rows) else 0,
     )

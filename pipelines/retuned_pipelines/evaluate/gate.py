@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retuned_pipelines.evaluate.compare import Comparison, compare
+from retuned_pipelines.evaluate.metrics import is_distance
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from retuned_pipelines.spec import GatePolicy, ModelSpec
+    from retuned_pipelines.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -26,7 +27,7 @@ class Evidence:
         challenger: outputs of the challenger, refitted before each block.
         rival: outputs of the rival, refitted likewise.
         classes: what codes and columns stand for; empty for regression.
-        blocks: how many blocks the rows come from.
+        lengths: rows of each block, in order; a block is predicted by one fit of either.
         first_seq: smallest sequence number among the rows.
         last_seq: largest sequence number among the rows.
     """
@@ -35,9 +36,14 @@ class Evidence:
     challenger: NDArray[np.float64]
     rival: NDArray[np.float64]
     classes: tuple[str, ...]
-    blocks: int
+    lengths: tuple[int, ...]
     first_seq: int
     last_seq: int
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the rows come from."""
+        return len(self.lengths)
 
 
 def judge(
@@ -52,8 +58,9 @@ def judge(
 
     A challenger is promoted if the lower bound of its gain is above ``min_gain``, or if it is
     simpler and the lower bound is above ``-margin``. Against the constant baseline, when
-    nothing serves yet, the estimate alone decides: waiting would cost more than an error that
-    the next comparison mends.
+    nothing serves yet, the estimate alone decides if the metric is a mean distance: waiting would
+    cost more than an error that the next comparison mends. By other metrics (accuracy, an AUC)
+    noise is as often as not better than a constant, so there the lower bound must be above 0.
 
     Args:
         spec: task, metric and the gate's policy.
@@ -72,10 +79,11 @@ def judge(
         challenger=evidence.challenger,
         rival=evidence.rival,
         classes=evidence.classes,
+        lengths=evidence.lengths,
         confidence=policy.confidence,
         rng=rng,
     )
-    is_promoted, reason = _rule(policy, found, rival_name, is_simpler=is_simpler)
+    is_promoted, reason = _rule(spec, found, rival_name, is_simpler=is_simpler)
     return _verdict(spec, evidence, rival_name, found, is_promoted=is_promoted, reason=reason)
 
 
@@ -87,7 +95,7 @@ def refused(spec: ModelSpec, *, rival_name: str, reason: str) -> Verdict:
         challenger=nothing,
         rival=nothing,
         classes=(),
-        blocks=0,
+        lengths=(),
         first_seq=0,
         last_seq=0,
     )
@@ -95,23 +103,27 @@ def refused(spec: ModelSpec, *, rival_name: str, reason: str) -> Verdict:
 
 
 _NOTHING = Comparison(
-    challenger_score=0.0, rival_score=0.0, gain=0.0, lower=0.0, upper=0.0, block_length=1
+    challenger_score=0.0, rival_score=0.0, gain=0.0, lower=0.0, upper=0.0, blocks=0
 )
 
 
 def _rule(
-    policy: GatePolicy, found: Comparison, rival_name: str, *, is_simpler: bool
+    spec: ModelSpec, found: Comparison, rival_name: str, *, is_simpler: bool
 ) -> tuple[bool, str]:
+    policy = spec.gate
     about = (
         f"it removes {found.gain:.1%} of the loss of the {rival_name} "
         f"(at least {found.lower:.1%} with {policy.confidence:.0%} confidence)"
     )
     if not math.isfinite(found.gain):
         return False, "Too little evidence: the metric has no value on these rows."
+    if found.blocks < policy.min_blocks:
+        return False, (
+            f"Too little evidence: {spec.metric} has a value in {found.blocks} blocks only, those "
+            f"with rows of every class, GATE__MIN_BLOCKS is {policy.min_blocks}."
+        )
     if rival_name == "constant":
-        if found.gain > 0:
-            return True, f"Better than a constant, and nothing serves yet: {about}."
-        return False, f"No better than a constant: {about}."
+        return _rule_first(found, about, by_estimate=is_distance(spec.metric))
     if found.lower > policy.min_gain:
         return True, f"Better: {about}."
     if is_simpler and found.lower > -policy.margin:
@@ -119,6 +131,14 @@ def _rule(
     if found.gain > 0:
         return False, f"Not enough evidence of a gain: {about}."
     return False, f"No gain: {about}."
+
+
+def _rule_first(found: Comparison, about: str, *, by_estimate: bool) -> tuple[bool, str]:
+    if (found.gain if by_estimate else found.lower) > 0:
+        return True, f"Better than a constant, and nothing serves yet: {about}."
+    if found.gain > 0:
+        return False, f"Not enough evidence that it is better than a constant: {about}."
+    return False, f"No better than a constant: {about}."
 
 
 def _refused_unseen(spec: ModelSpec, evidence: Evidence, rival_name: str) -> Verdict:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SMALLEST = 1e-15
 _NEARLY_PERFECT = 1e-6
 _NOT_OPTIMAL_AT_ONE = "neg_"
+_RANKING = ("average_precision", "roc_auc")
 
 
 def score(
@@ -81,6 +82,23 @@ def row_losses(
 def is_row_mean(metric: str) -> bool:
     """Whether a score is the mean of `row_losses` but for sign (and 1 less it, for accuracy)."""
     return metric in _MEAN_LOSSES
+
+
+def is_distance(metric: str) -> bool:
+    """Whether a score is a mean distance from the truth.
+
+    What has learned nothing is farther from it than a constant. Scores that count or rank can be
+    better than a constant's by luck, as often as not.
+    """
+    return is_row_mean(metric) and metric != "accuracy"
+
+
+def is_ranking(metric: str) -> bool:
+    """Whether a score compares the outputs of rows with each other, not with the truth.
+
+    Outputs of different models must not be ranked together: their levels differ.
+    """
+    return metric.startswith(_RANKING)
 
 
 def loss_of(metric: str, value: float) -> float:
