@@ -18,6 +18,7 @@ from retuned.tune.inline import InlineExecutor
 from retuned.tune.judge import judge
 from retuned_pipelines.care.orders import BEGINNING, Judge
 from retuned_pipelines.evaluate.verdict import Verdict
+from retuned_pipelines.models.linear import LINEAR
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.spec import ModelSpec
@@ -26,7 +27,7 @@ SPEC = ModelSpec(name="churn", task=Task.BINARY, target="y", metric="roc_auc", t
 ORDER = Judge(
     id="o1",
     as_of=0,
-    challenger=Recipe(family="linear"),
+    challenger=Recipe.of("linear", LINEAR.default(Task.BINARY)),
     rival=Recipe(family="constant"),
     rival_name="constant",
     study="",
@@ -51,8 +52,10 @@ def feed(log: RowLog, *, signal: float) -> None:
         {"id": n, "t": n, "x": float(value), "y": int(label)}
         for n, (value, label) in enumerate(zip(x, labels, strict=True))
     ]
-    parsed = parse_rows(orjson.dumps(rows), JSON, SPEC, None, 0)
-    log.append_rows(parsed.batch, parsed.schema)
+    for start in range(0, 500, 25):
+        batch = orjson.dumps(rows[start : start + 25])
+        parsed = parse_rows(batch, JSON, SPEC, log.schema, 0)
+        log.append_rows(parsed.batch, parsed.schema)
 
 
 def verdict(log: RowLog, directory: Path, metric: str) -> Verdict:
