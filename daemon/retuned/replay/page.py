@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from retuned.sheet.frame import moment, nothing, page, section, table
 from retuned.tell import tell
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from retuned.replay.outcome import Life, Outcome
 
@@ -96,14 +96,11 @@ def _drift(life: Life) -> str:
     for number, check in enumerate(life.checks):
         for found in check["measurements"]:
             row = effects[found["subject"]]
-            row[number] = max(row[number], min(abs(found["effect"]), 1.0) if _counts(found) else 0)
+            if found["is_alarm"]:
+                row[number] = max(row[number], min(abs(found["effect"]), 1.0))
     worst = sorted(effects, key=lambda name: -float(np.mean(effects[name])))[:FEATURES]
     unit = "a column a check; the darker the larger the effect, alarms only"
     return charts.cells({name: effects[name] for name in worst}, unit=unit)
-
-
-def _counts(measurement: Mapping[str, Any]) -> bool:
-    return bool(measurement["is_alarm"])
 
 
 def _windows(life: Life) -> str:
