@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from retuned_pipelines.drift.check import check
-from retuned_pipelines.evaluate.metrics import row_losses
+from retuned_pipelines.evaluate.metrics import bounded_losses, row_losses
 from retuned_pipelines.fitting import encoded_target
+from retuned_pipelines.version import Came
+from retuned_pipelines.weights import BLOCKS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from retuned.rows.log import RowLog
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
     from retuned_pipelines.care.orders import Measure
     from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.spec import ModelSpec
+    from retuned_pipelines.version import Blocks
+    from retuned_pipelines.window import Window
 
 
 MIN_SCORED = 10
@@ -47,54 +53,81 @@ def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
     )
 
 
-def member_losses(
-    spec: ModelSpec, log: RowLog, champion: Champion, until: int
-) -> NDArray[np.float64] | None:
-    """Mean loss of each member (members) on the labels that came since the champion was fitted.
-
-    None where too few came to tell.
-    """
-    came = log.matured(champion.crowned.revision.fitted_as_of, until)
-    if came is None or len(came) < MIN_SCORED:
-        return None
-    target = encoded_target(came, champion.classes)
-    return np.array(
-        [
-            row_losses(spec.metric, spec.task, target, output).mean()
-            for output in champion.member_outputs(came.features)
-        ]
-    )
-
-
-def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) -> int:
+def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) -> None:
     """Store the champion's loss on each row whose label came since the last time.
 
-    Labels that the champion's revision knew when it was fitted are left out: a loss on what
-    was learned says nothing. Before a successor takes over, the champion is scored on every
-    label that the successor knows, so that no row goes unscored.
+    Labels that the champion's revision knew when it was made are left out: a loss on what was
+    learned says nothing. Before a successor takes over, the champion is scored on every label
+    that the successor knows, so that no row goes unscored.
 
     Args:
         spec: task and metric.
         log: the model's rows.
         champion: what serves.
         until: newest sequence number of labels to look at.
-
-    Returns:
-        How many rows were scored.
     """
     after = max(log.last_scored(), champion.crowned.revision.fitted_as_of)
     came = log.matured(after, until)
-    if came is None or len(came) == 0:
-        return 0
-    classes = champion.classes
-    target = encoded_target(came, classes)
-    losses = row_losses(spec.metric, spec.task, target, champion.outputs(came.features))
+    if came is not None and len(came):
+        _store_losses(spec, log, champion, came, champion.outputs(came.features))
+
+
+def score_members(
+    spec: ModelSpec, log: RowLog, champion: Champion, until: int, *, wants_elder: bool = False
+) -> Came | None:
+    """Score the champion as `score_matured` does, and each of its members.
+
+    Args:
+        spec: task and metric.
+        log: the model's rows.
+        champion: what serves.
+        until: newest sequence number of labels to look at.
+        wants_elder: whether to score the members' fits before their last ones, too.
+
+    Returns:
+        How the members did since the revision was made; None where too few labels came to tell.
+    """
+    came = log.matured(champion.crowned.revision.fitted_as_of, until)
+    if came is None or len(came) < MIN_SCORED:
+        score_matured(spec, log, champion, until)
+        return None
+    outputs = champion.member_outputs(came.features)
+    new = np.flatnonzero(came.label_seq > log.last_scored())
+    if len(new):
+        _store_losses(spec, log, champion, came.take(new), champion.mixed(outputs)[new])
+    target = encoded_target(came, champion.classes)
+    elder = champion.elder_outputs(came.features) if wants_elder else []
+    return Came(
+        losses=_block_losses(spec, target, outputs), elder=_block_losses(spec, target, elder)
+    )
+
+
+def _store_losses(
+    spec: ModelSpec, log: RowLog, champion: Champion, rows: Window, output: NDArray[np.float64]
+) -> None:
+    target = encoded_target(rows, champion.classes)
     log.append_losses(
-        came.seq,
-        came.label_seq,
-        losses,
+        rows.seq,
+        rows.label_seq,
+        row_losses(spec.metric, spec.task, target, output),
         version=champion.crowned.version.number,
         revision=champion.crowned.revision.number,
         metric=spec.metric,
     )
-    return len(came)
+
+
+def _block_losses(
+    spec: ModelSpec, target: NDArray[Any], outputs: Sequence[NDArray[np.float64] | None]
+) -> Blocks:
+    """Mean loss of each member on equal parts of the rows (blocks, members)."""
+    if not outputs:
+        return ()
+    nothing = np.full(len(target), np.nan)
+    losses = np.column_stack(
+        [
+            nothing if output is None else bounded_losses(spec.metric, spec.task, target, output)
+            for output in outputs
+        ]
+    )
+    parts = np.array_split(losses, min(BLOCKS, len(target) // MIN_SCORED))
+    return tuple(tuple(part.mean(axis=0).tolist()) for part in parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.registry.versions import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
-from retuned.watch import measure, member_losses, score_matured
+from retuned.watch import measure, score_matured, score_members
 from retuned_pipelines.care.facts import Arrived, Fact, Fitted, Judged, Measured, Published, Studied
 from retuned_pipelines.care.orders import (
     Judge,
@@ -23,7 +23,6 @@ from retuned_pipelines.care.orders import (
     Work,
     announcement,
 )
-from retuned_pipelines.ensemble import reweighted
 
 if TYPE_CHECKING:
     from retuned.registry.versions import Crowned, Registry
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
-    from retuned_pipelines.version import Standing
 
 
 _log = logging.getLogger(__name__)
@@ -86,7 +84,7 @@ class Workshop:
             return None
         serving = self.stage.of(spec.name)
         if serving is None or serving.crowned.revision.name != crowned.revision.name:
-            digests = crowned.revision.artifacts
+            digests = set(crowned.revision.artifacts) - {""}
             artifacts = {name: self.registry.artifact(spec.name, name) for name in digests}
             self.stage.crown(crowned, artifacts)
         return Published(
@@ -164,8 +162,15 @@ class Workshop:
     @_do.register(Refit)
     def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
         log = self._log(spec)
-        fitted = refit(spec, work, log, self.bench, self.clock.now())
-        return replace(fitted, standing=self._standing(spec, work, log))
+        champion = self.stage.of(spec.name)
+        came = None
+        if champion is not None:
+            came = score_members(spec, log, champion, work.as_of, wants_elder=work.wants_elder)
+            is_its_own = (
+                work.serving is not None and champion.crowned.revision.name == work.serving.name
+            )
+            came = came if is_its_own else None
+        return refit(spec, work, log, self.bench, now=self.clock.now(), came=came)
 
     @_do.register(Publish)
     def _publish(self, work: Publish, spec: ModelSpec) -> Published:
@@ -211,34 +216,20 @@ class Workshop:
             return publish()
 
     def _artifacts(self, work: Publish) -> dict[str, bytes]:
-        """The fitted models: from the bench, or from the registry where it has them already."""
-        found = {}
-        for name in work.revision.artifacts:
+        """The fitted models: from the bench, those that serve already, or from the registry."""
+        found = self.stage.artifacts(work.version.model)
+        for name in set(work.revision.artifacts) - {""}:
             path = self.bench.fits / name
-            is_here = path.exists()
-            found[name] = (
-                path.read_bytes() if is_here else self.registry.artifact(work.version.model, name)
-            )
+            if path.exists():
+                found[name] = path.read_bytes()
+            elif name not in found:
+                found[name] = self.registry.artifact(work.version.model, name)
         return found
 
     def _score(self, spec: ModelSpec, log: RowLog, until: int) -> None:
         champion = self.stage.of(spec.name)
         if champion is not None:
             score_matured(spec, log, champion, until)
-
-    def _standing(self, spec: ModelSpec, work: Refit, log: RowLog) -> Standing | None:
-        """The members' weights, after the losses of the labels that came."""
-        champion = self.stage.of(spec.name)
-        standing = work.standing
-        if len(work.version.members) == 1 or standing is None or champion is None:
-            return standing
-        if champion.crowned.revision.fitted_as_of != work.learned_until:
-            return standing
-        losses = member_losses(spec, log, champion, work.as_of)
-        if losses is None:
-            return standing
-        prior = [member.weight for member in work.version.members]
-        return reweighted(standing, prior, losses)
 
     def _log(self, spec: ModelSpec) -> RowLog:
         return self.rows.of(spec.name, spec.task)

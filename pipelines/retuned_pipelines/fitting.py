@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
-    from retuned_pipelines.recipe import Recipe
+    from retuned_pipelines.recipe import Past, Recipe
     from retuned_pipelines.schema import Task
     from retuned_pipelines.window import Window
 
@@ -43,7 +43,7 @@ class FittedModel:
     estimator: Pipeline
 
     def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Predict encoded rows (n, features).
+        """Predict encoded rows (n, features), which are newer than those learned from.
 
         Returns:
             Regression: predictions (n,). Classification: probabilities (n, classes), in the
@@ -51,28 +51,37 @@ class FittedModel:
         """
         if len(self.classes) == 1:
             return np.ones((len(matrix), 1))
+        if has_time_feature(self.recipe):
+            matrix = np.column_stack([matrix, np.full(len(matrix), _NOW)])
         ask = self.estimator.predict if not self.classes else self.estimator.predict_proba
         return np.asarray(ask(matrix), dtype=np.float64)
 
 
-def fit(
-    recipe: Recipe, window: Window, task: Task, *, seed: int = 0, threads: int = 1
+def fit(  # noqa: PLR0913 (what a fit depends on)
+    recipe: Recipe,
+    window: Window,
+    task: Task,
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    changed_seq: int = 0,
 ) -> FittedModel:
-    """Fit a recipe on the newest labelled rows of a window.
+    """Fit a recipe on the labelled rows of a window that it wants to learn from.
 
     Where there is one row, or one class only, the model always answers that.
 
     Args:
-        recipe: what to fit, and on how many of the newest rows.
+        recipe: what to fit, and on how much of the past.
         window: rows; those without a label are left out.
         task: what to predict.
         seed: seed of everything random.
         threads: threads that fitting may use.
+        changed_seq: newest sequence number before the last detected change; 0 for none.
 
     Raises:
         ValueError: no labelled rows.
     """
-    known = window.labelled().newest(recipe.window_rows)
+    known, age = learned(recipe.past, window, changed_seq)
     if len(known) == 0:
         message = "there are no labelled rows to learn from"
         raise ValueError(message)
@@ -82,15 +91,53 @@ def fit(
     family = FAMILIES["constant" if is_constant else recipe.family]
     plan = Plan(task=task, params=recipe.settings, layout=layout, seed=seed, threads=threads)
     estimator = family.build(plan)
+    matrix = layout.encode(known.features)
+    if has_time_feature(recipe):
+        matrix = np.column_stack([matrix, -age])
     with warnings.catch_warnings():
         # Convergence, constant columns and absent feature names are no news to anybody here.
         warnings.simplefilter("ignore")
         estimator.fit(
-            layout.encode(known.features), encoded_target(known, classes), **family.fit_params(plan)
+            matrix,
+            encoded_target(known, classes),
+            **family.fit_params(plan),
+            **_weights(recipe.past, age),
         )
     return FittedModel(
         recipe=recipe, task=task, classes=classes, layout=layout, estimator=estimator
     )
+
+
+_NOW = 1e18
+"""Time as a feature, of rows to predict: newer than everything learned from."""
+
+_LEAST_SINCE_CHANGE = 100
+"""Fewer labelled rows than this after a change are no window of their own."""
+
+
+def learned(past: Past, window: Window, changed_seq: int = 0) -> tuple[Window, NDArray[np.float64]]:
+    """The rows that a recipe learns from, and how many labelled rows are newer than each (n)."""
+    known = window.labelled().newest(past.rows)
+    if past.since_change and changed_seq:
+        after = np.flatnonzero(known.seq > changed_seq)
+        if len(after) >= _LEAST_SINCE_CHANGE:
+            known = known.take(after)
+    age = np.arange(len(known) - 1, -1, -1, dtype=np.float64)
+    if past.sample_rows is not None and len(known) > past.sample_rows:
+        kept = np.linspace(0, len(known) - 1, past.sample_rows).astype(np.int64)
+        known, age = known.take(kept), age[kept]
+    return known, age
+
+
+def has_time_feature(recipe: Recipe) -> bool:
+    """Whether a recipe's models have the position in time as their last feature."""
+    return recipe.past.time_feature and FAMILIES[recipe.family].takes_time
+
+
+def _weights(past: Past, age: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    if past.half_life_rows is None:
+        return {}
+    return {"model__sample_weight": np.exp2(-age / past.half_life_rows)}
 
 
 def classes_of(window: Window) -> tuple[str, ...]:

@@ -28,8 +28,8 @@ class WatchPolicy:
         input_effect: smallest KS distance or Cramér's V that is an alarm.
         loss_alpha: level of the test on the champion's loss.
         loss_effect: smallest relative rise of the loss that is an alarm (0.05 is 5 %).
-        refresh_share: refit the champion's recipe when this share of new labelled rows has
-            come since it was fitted (0.1 is ten per cent).
+        refresh_share: refit the champion's members when this share of all labelled rows is
+            newer than they are (0.02 is two per cent).
     """
 
     every_rows: int = 1000
@@ -39,7 +39,7 @@ class WatchPolicy:
     input_effect: float = 0.1
     loss_alpha: float = 0.01
     loss_effect: float = 0.05
-    refresh_share: float = 0.1
+    refresh_share: float = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,10 +105,13 @@ class ServePolicy:
     """What answers requests.
 
     Attributes:
-        max_members: members of the champion at the most; 1 is a single model.
+        max_members: members of the champion at the most; with 1, one model answers at a time.
+        max_predict_ms: milliseconds that all members may take for one row; the least weighty
+            ones have to leave until it fits. 0 for no limit.
     """
 
-    max_members: int = 1
+    max_members: int = 8
+    max_predict_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,19 +63,66 @@ class Version:
         return cls(**{**value, "members": members, "verdict": Verdict.from_json(value["verdict"])})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What the weights of an ensemble are made from.
+    """How the members of a version stand: what follows from their losses, step by step.
+
+    Each tuple has an entry for each member.
 
     Attributes:
-        weights: of the members; they add up to 1.
+        weights: they add up to 1; 0 for a retired member.
+        low: steps in a row in which the weight was too small to matter.
+        fitted: labelled rows that were known when the member was last fitted.
+        patience: how much longer than usual the member waits for its next fit.
         mean_loss: running mean of the members' median loss.
-        periods: how many periods that mean is of.
+        blocks: how many blocks of labels that mean is of.
+        leader: position of the member that alone answers; None where all do.
+        recent: mean losses on the newest blocks (blocks, members), where one alone answers.
+        gone: retired members, which are fitted no more and have no artifact; () for none.
     """
 
     weights: tuple[float, ...]
+    low: tuple[int, ...]
+    fitted: tuple[int, ...]
+    patience: tuple[int, ...]
     mean_loss: float = 0.0
-    periods: int = 0
+    blocks: int = 0
+    leader: int | None = None
+    recent: tuple[tuple[float, ...], ...] = ()
+    gone: tuple[bool, ...] = ()
+
+    @property
+    def retired(self) -> tuple[bool, ...]:
+        """Whether each member is retired."""
+        return self.gone or (False,) * len(self.weights)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Standing:
+        """Read the JSON form, which has lists for tuples."""
+        plain: dict[str, Any] = {
+            name: tuple(found) if isinstance(found, list) else found
+            for name, found in value.items()
+        }
+        return cls(**{**plain, "recent": tuple(tuple(row) for row in value["recent"])})
+
+
+Blocks = tuple[tuple[float, ...], ...]
+"""Mean losses on blocks of labels (blocks, members)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """How the members did on the labels that came since their revision was made.
+
+    Attributes:
+        losses: mean loss of each member on each block of labels, in time order; NaN for a
+            retired member.
+        elder: the same by the fit that each member had before its last one; NaN where there is
+            none, () where nobody asked.
+    """
+
+    losses: Blocks
+    elder: Blocks = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +133,17 @@ class Revision:
         model: the model's name.
         version: number of the version that was refitted.
         number: from 1 within the version; ``n.r`` is its full name.
-        artifacts: SHA-256 of each member's artifact, hexadecimal, in the members' order.
-        fitted_as_of: the newest sequence number known to the fit.
+        artifacts: SHA-256 of each member's artifact, hexadecimal, in the members' order; "" for
+            a retired member.
+        fitted_as_of: the newest sequence number known to the fits and to the weights.
         rows: labelled rows learned from (the largest member window).
         first_seq: smallest sequence number among those rows.
         last_seq: largest sequence number among those rows.
         schema_digest: `Schema.digest` of the features.
         libraries: versions of the libraries that fitted it, by name.
         created_at: seconds since the epoch.
-        standing: the members' weights as of this revision; None where the version's own count.
+        standing: how the members stand as of this revision.
+        predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
     """
 
     model: str
@@ -108,7 +157,8 @@ class Revision:
     schema_digest: str
     libraries: Mapping[str, str]
     created_at: float
-    standing: Standing | None = None
+    standing: Standing
+    predict_ms: tuple[float, ...] = ()
 
     @property
     def name(self) -> str:
@@ -122,8 +172,6 @@ class Revision:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Revision:
         """Read what `to_json` wrote."""
-        found = value.get("standing")
-        standing = (
-            None if found is None else Standing(**{**found, "weights": tuple(found["weights"])})
-        )
-        return cls(**{**value, "artifacts": tuple(value["artifacts"]), "standing": standing})
+        standing = Standing.from_json(value["standing"])
+        lists = {name: tuple(value[name]) for name in ("artifacts", "predict_ms")}
+        return cls(**{**value, **lists, "standing": standing})

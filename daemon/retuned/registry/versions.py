@@ -120,7 +120,7 @@ class Registry:
             TransientError: Redis is away; it may have happened, and can be asked for again.
         """
         model = version.model
-        for name in revision.artifacts:
+        for name in set(revision.artifacts) - {""}:
             store.store(self._redis, model, name, artifacts[name])
         with translated():
             outcome, found = self._publish(

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 PURPOSES = {
     "run_trial": "trials",
     "predict_block": "gate",
-    "fit_artifact": "refits",
-    "prove_artifacts": "refits",
+    "fit_artifacts": "refits",
 }
 """What the functions of child processes are for."""
 
@@ -52,6 +51,11 @@ class Metered:
         self._executor = executor
         self._lock = threading.Lock()
         self.cpu_s: defaultdict[str, float] = defaultdict(float)
+
+    @property
+    def workers(self) -> int:
+        """Calls that run at the same time, at most."""
+        return self._executor.workers
 
     @property
     def threads(self) -> int:

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retuned.errors import PermanentError
-from retuned_pipelines.fitting import aligned
+from retuned_pipelines.fitting import FittedModel, aligned
+from retuned_pipelines.weights import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pyarrow as pa
     from numpy.typing import NDArray
 
     from retuned.registry.versions import Crowned
-    from retuned_pipelines.fitting import FittedModel
+    from retuned_pipelines.models.layout import Layout
     from retuned_pipelines.schema import Schema
+
+Models = tuple[FittedModel | None, ...]
+Outputs = list["NDArray[np.float64] | None"]
 
 
 class BadFeatures(PermanentError):
@@ -32,24 +36,33 @@ class Champion:
 
     Attributes:
         crowned: version, revision and epoch.
-        models: the fitted members, in the version's order.
+        models: the fitted members, in the version's order; None for retired ones.
+        elder: what each member was before its last fit; None where that was earlier than the
+            last revision, or is not known.
         classes: JSON texts of all classes that a member knows; empty for regression.
     """
 
     crowned: Crowned
-    models: tuple[FittedModel, ...]
+    models: Models
+    elder: Models
     classes: tuple[str, ...]
 
     @classmethod
-    def of(cls, crowned: Crowned, models: tuple[FittedModel, ...]) -> Champion:
+    def of(cls, crowned: Crowned, models: Models, elder: Models = ()) -> Champion:
         """Gather a version's fitted members."""
-        classes = dict.fromkeys(name for model in models for name in model.classes)
-        return cls(crowned=crowned, models=models, classes=tuple(classes))
+        found = [model for model in models if model is not None]
+        classes = dict.fromkeys(name for model in found for name in model.classes)
+        return cls(
+            crowned=crowned,
+            models=models,
+            elder=elder or (None,) * len(models),
+            classes=tuple(classes),
+        )
 
     @property
     def schema(self) -> Schema:
         """The features that it wants."""
-        return self.models[0].layout.schema
+        return next(model for model in self.models if model is not None).layout.schema
 
     @property
     def etag(self) -> str:
@@ -58,11 +71,8 @@ class Champion:
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """The members' weights as of now."""
-        standing = self.crowned.revision.standing
-        if standing is not None:
-            return standing.weights
-        return tuple(member.weight for member in self.crowned.version.members)
+        """The weights by which the members answer; 0 for who is not asked."""
+        return serving(self.crowned.revision.standing)
 
     def predict(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Predict rows as a client sends them; a feature that is not there is missing.
@@ -79,8 +89,8 @@ class Champion:
         try:
             # What overflows is told as an error, not as a warning and a null.
             with np.errstate(over="ignore", invalid="ignore"):
-                output = self._mean(
-                    [model.predict(model.layout.encode_records(records)) for model in self.models]
+                output = self.mixed(
+                    self._outputs(self._asked, lambda layout: layout.encode_records(records))
                 )
         except ValueError as error:
             raise BadFeatures(str(error)) from error
@@ -102,27 +112,48 @@ class Champion:
             Regression: predictions (n,). Classification: probabilities (n, classes), in the
             order of ``classes``.
         """
-        return self._mean([model.predict(model.layout.encode(features)) for model in self.models])
+        return self.mixed(self._outputs(self._asked, lambda layout: layout.encode(features)))
 
-    def member_outputs(self, features: pa.Table) -> list[NDArray[np.float64]]:
-        """What each member answers; see `outputs`."""
-        outputs = [model.predict(model.layout.encode(features)) for model in self.models]
-        if not self.classes:
-            return outputs
-        return [
-            aligned(output, model.classes, self.classes)
-            for output, model in zip(outputs, self.models, strict=True)
-        ]
+    def member_outputs(self, features: pa.Table) -> Outputs:
+        """What each member answers, see `outputs`; None for retired ones."""
+        return self._outputs(self.models, lambda layout: layout.encode(features))
 
-    def _mean(self, outputs: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        weights = self.weights
-        total = sum(weights)
+    def elder_outputs(self, features: pa.Table) -> Outputs:
+        """What each member would have answered before its last fit; see `outputs`, `elder`."""
+        return self._outputs(self.elder, lambda layout: layout.encode(features))
+
+    def mixed(self, outputs: Outputs) -> NDArray[np.float64]:
+        """The champion's answer out of its members': their weighted mean."""
         parts = [
-            (aligned(output, model.classes, self.classes) if self.classes else output)
-            * (weight / total)
-            for output, model, weight in zip(outputs, self.models, weights, strict=True)
+            output * weight
+            for output, weight in zip(outputs, self.weights, strict=True)
+            if output is not None and weight
         ]
         return np.asarray(np.sum(parts, axis=0))
+
+    @property
+    def _asked(self) -> Models:
+        """The members whose answers count."""
+        return tuple(
+            model if weight else None
+            for model, weight in zip(self.models, self.weights, strict=True)
+        )
+
+    def _outputs(self, models: Models, encode: Callable[[Layout], NDArray[np.float64]]) -> Outputs:
+        """What models answer to the same rows; equal layouts are encoded once."""
+        matrices: list[tuple[Layout, NDArray[np.float64]]] = []
+        outputs: list[NDArray[np.float64] | None] = []
+        for model in models:
+            if model is None:
+                outputs.append(None)
+                continue
+            matrix = next((known for layout, known in matrices if layout == model.layout), None)
+            if matrix is None:
+                matrix = encode(model.layout)
+                matrices.append((model.layout, matrix))
+            output = model.predict(matrix)
+            outputs.append(aligned(output, model.classes, self.classes) if self.classes else output)
+        return outputs
 
 
 def _names(classes: Sequence[str], values: Sequence[object]) -> Sequence[str]:

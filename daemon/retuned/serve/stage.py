@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retuned.registry.signing import SigningKey
+    from retuned_pipelines.fitting import FittedModel
 
 _MANIFEST = "manifest.json"
 
@@ -56,7 +57,7 @@ class Stage:
             PermanentError: an artifact cannot be loaded.
             TransientError: the disk is full.
         """
-        champion = _loaded(crowned, artifacts)
+        champion = _loaded(crowned, artifacts, self.of(crowned.version.model))
         with self._lock:
             try:
                 self._write(crowned, artifacts)
@@ -84,7 +85,8 @@ class Stage:
                 epoch=kept["epoch"],
             )
             self._key.verify(signed_text(crowned.version, crowned.revision), kept["signature"])
-            artifacts = {name: (folder / name).read_bytes() for name in crowned.revision.artifacts}
+            names = _artifact_names(crowned)
+            artifacts = {name: (folder / name).read_bytes() for name in names}
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             message = (
                 f"the champion of {model} in {folder} is damaged ({error}): remove that folder, "
@@ -94,7 +96,7 @@ class Stage:
         if crowned.version.model != model:
             message = f"the champion in {folder} is one of {crowned.version.model}"
             raise Forged(message)
-        champion = _loaded(crowned, artifacts)
+        champion = _loaded(crowned, artifacts, None)
         with self._lock:
             self._put(model, champion)
         return champion
@@ -106,7 +108,7 @@ class Stage:
             PermanentError: one cannot be read.
         """
         champion = self.of(model)
-        names = () if champion is None else champion.crowned.revision.artifacts
+        names = set() if champion is None else _artifact_names(champion.crowned)
         try:
             return {name: (self._directory / model / name).read_bytes() for name in names}
         except OSError as error:
@@ -119,9 +121,11 @@ class Stage:
     def _write(self, crowned: Crowned, artifacts: Mapping[str, bytes]) -> None:
         folder = self._directory / crowned.version.model
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        names = set(crowned.revision.artifacts)
+        names = _artifact_names(crowned)
         for name in names:
-            _write_durably(folder / name, artifacts[name])
+            # Named by its content, and whole since it has that name.
+            if not (folder / name).exists():
+                _write_durably(folder / name, artifacts[name])
         manifest = {
             "version": crowned.version.to_json(),
             "revision": crowned.revision.to_json(),
@@ -137,18 +141,41 @@ class Stage:
                 path.unlink(missing_ok=True)
 
 
-def _loaded(crowned: Crowned, artifacts: Mapping[str, bytes]) -> Champion:
-    models = []
-    for name in crowned.revision.artifacts:
-        if hashlib.sha256(artifacts[name]).hexdigest() != name:
-            message = f"artifact {name[:12]} of {crowned.version.model} was changed"
-            raise Forged(message)
-        try:
-            models.append(artifact.load(artifacts[name]))
-        except ValueError as error:
-            message = f"the champion of {crowned.version.model} cannot be loaded: {error}"
-            raise PermanentError(message) from error
-    return Champion.of(crowned, tuple(models))
+def _artifact_names(crowned: Crowned) -> set[str]:
+    """The artifacts of a revision; retired members have none."""
+    return set(crowned.revision.artifacts) - {""}
+
+
+def _loaded(crowned: Crowned, artifacts: Mapping[str, bytes], serving: Champion | None) -> Champion:
+    """Load what does not serve already, and remember what each member was before."""
+    before: dict[str, FittedModel | None] = {}
+    elder: tuple[FittedModel | None, ...] = ()
+    if serving is not None:
+        before = dict(zip(serving.crowned.revision.artifacts, serving.models, strict=True))
+        if serving.crowned.version.number == crowned.version.number:
+            pairs = zip(
+                serving.crowned.revision.artifacts,
+                crowned.revision.artifacts,
+                serving.models,
+                strict=True,
+            )
+            elder = tuple(model if old != new else None for old, new, model in pairs)
+    models = tuple(
+        before.get(name) or (_load(crowned, name, artifacts) if name else None)
+        for name in crowned.revision.artifacts
+    )
+    return Champion.of(crowned, models, elder)
+
+
+def _load(crowned: Crowned, name: str, artifacts: Mapping[str, bytes]) -> FittedModel:
+    if hashlib.sha256(artifacts[name]).hexdigest() != name:
+        message = f"artifact {name[:12]} of {crowned.version.model} was changed"
+        raise Forged(message)
+    try:
+        return artifact.load(artifacts[name])
+    except ValueError as error:
+        message = f"the champion of {crowned.version.model} cannot be loaded: {error}"
+        raise PermanentError(message) from error
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -195,7 +195,12 @@ class ServeKeys(BaseModel):
         default=_SERVE.max_members,
         ge=1,
         le=64,
-        description="members of the champion at the most; 1: a single model",
+        description="members of the champion at the most; 1: one model answers at a time",
+    )
+    max_predict_ms: float = Field(
+        default=_SERVE.max_predict_ms,
+        ge=0,
+        description="milliseconds that all members may take for one row; 0: no limit",
     )
 
 

@@ -83,6 +83,10 @@ class Executor(Protocol):
     """
 
     @property
+    def workers(self) -> int:
+        """Calls that run at the same time, at most."""
+
+    @property
     def threads(self) -> int:
         """Threads that one call may use."""
 

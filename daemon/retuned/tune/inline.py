@@ -23,6 +23,7 @@ class InlineExecutor:
     def __init__(self, threads: int = 1) -> None:
         """Let calls use that many threads."""
         self.threads = threads
+        self.workers = 1
         self._is_closed = False
 
     def submit(self, call: Call) -> Future[Outcome]:

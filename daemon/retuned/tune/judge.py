@@ -51,12 +51,19 @@ def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) 
         Interrupted: the daemon stops.
         OSError: the disk is full.
     """
-    window = log.window(as_of=order.as_of, newest=spec.search.max_rows, labelled=True)
+    window = log.window(as_of=order.as_of, newest=order.rows, labelled=True)
     folds = blocks(window, _first(spec, order, window), spec.gate)
     outcomes = _outcomes(spec, order, bench, window, folds)
     cost = sum((outcome.cost for outcome in outcomes), NO_COST)
     verdict = _verdict(spec, order, window, folds, outcomes)
-    return Judged(now=now, order=order.id, verdict=verdict, cost=cost)
+    classes = len(classes_of(window)) if spec.task.is_classification else 1
+    return Judged(
+        now=now,
+        order=order.id,
+        verdict=verdict,
+        cost=cost,
+        classes=classes if classes > 2 else 1,  # noqa: PLR2004 (two need one tree, as numbers do)
+    )
 
 
 def _first(spec: ModelSpec, order: Judge, window: Window) -> int:
@@ -116,6 +123,7 @@ def _call(spec: ModelSpec, order: Judge, bench: Bench, block: _Block) -> Call:
         validation=block.fold.validation,
         seed=spec.search.seed,
         threads=bench.executor.threads,
+        changed_seq=order.changed_seq,
     )
     return Call(
         function=predict_block,

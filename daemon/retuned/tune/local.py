@@ -75,7 +75,7 @@ class LocalExecutor:
     def __init__(self, *, workers: int, threads: int) -> None:
         """Start the dispatching thread; the fork server starts with the first call."""
         self.threads = threads
-        self._workers = workers
+        self.workers = workers
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
         self._queue: list[tuple[int, int, Call, Future[Outcome]]] = []
@@ -153,7 +153,7 @@ class LocalExecutor:
         self._end_all()
 
     def _start_due(self) -> None:
-        while len(self._running) < self._workers:
+        while len(self._running) < self.workers:
             with self._lock:
                 if self._is_closed or not self._queue:
                     return

@@ -107,7 +107,7 @@ class Studies:
     ) -> tuple[str, bool]:
         """Add trials batch by batch; returns why it ended, and whether time cut it off."""
         policy = spec.search
-        space = space_of(spec.task, policy, record.rows)
+        space = space_of(spec.task, policy, record.rows, has_changed=order.changed_seq > 0)
         firsts = first_recipes(spec.task, policy, order.champion)
         begun = self.clock.now()
         for batch in range(math.ceil(policy.trials / policy.batch)):
@@ -138,7 +138,7 @@ class Studies:
         """Make a batch's trials and record them in their order; False where time was over."""
         group = f"{spec.name}/{order.id}"
         futures = [
-            self.bench.executor.submit(self._call(spec, proposal, file, group))
+            self.bench.executor.submit(self._call(spec, order, proposal, file))
             for proposal in proposals
         ]
         is_whole = self.bench.waited(futures, at_most_s=left_s)
@@ -155,7 +155,7 @@ class Studies:
         trials.sort(key=lambda trial: trial.number)
         return is_whole
 
-    def _call(self, spec: ModelSpec, proposal: Proposal, file: WindowFile, group: str) -> Call:
+    def _call(self, spec: ModelSpec, order: Study, proposal: Proposal, file: WindowFile) -> Call:
         policy = spec.search
         request = TrialRequest(
             window=file,
@@ -165,13 +165,14 @@ class Studies:
             folds=policy.folds,
             seed=policy.seed * 1_000_003 + proposal.number,
             threads=self.bench.executor.threads,
+            changed_seq=order.changed_seq,
         )
         return Call(
             function=run_trial,
             request=request,
             limits=Limits(wall_s=policy.trial_s, memory_mb=policy.trial_mb),
             priority=Priority.TRIAL,
-            group=group,
+            group=f"{spec.name}/{order.id}",
         )
 
 

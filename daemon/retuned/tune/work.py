@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import os
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from retuned_pipelines.evaluate.metrics import score
 from retuned_pipelines.evaluate.splits import folds
-from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit
+from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
 from retuned_pipelines.models import artifact
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retuned.tune.data import WindowFile
+    from retuned_pipelines.fitting import FittedModel
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.schema import Task
+    from retuned_pipelines.window import Window
+
+_TIMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,7 @@ class TrialRequest:
     folds: int
     seed: int
     threads: int
+    changed_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +64,40 @@ class BlockRequest:
     validation: NDArray[np.int64]
     seed: int
     threads: int
+    changed_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
-    """Fit a recipe on everything known, and keep the model in a folder by its digest."""
+    """Fit recipes on everything known, and keep the models in a folder by their digests."""
 
     window: WindowFile
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     task: Task
     folder: Path
     seed: int
     threads: int
+    changed_seq: int
+    is_timed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
-    """A fitted model's file name, which is its SHA-256, and what it learned from."""
+    """A fitted model's file name, which is its SHA-256, and what it learned from.
+
+    Attributes:
+        sha256: of the artifact.
+        rows: labelled rows learned from.
+        first_seq: smallest sequence number among those.
+        last_seq: largest sequence number among those.
+        predict_ms: milliseconds to predict one row; 0 where nobody asked.
+    """
 
     sha256: str
     rows: int
     first_seq: int
     last_seq: int
+    predict_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +120,16 @@ def run_trial(request: TrialRequest) -> TrialScores:
     validation: list[float] = []
     train: list[float] = []
     for fold in folds(window, request.folds):
-        learned, unseen = window.take(fold.train), window.take(fold.validation)
+        past, unseen = window.take(fold.train), window.take(fold.validation)
         model = fit(
-            request.recipe, learned, request.task, seed=request.seed, threads=request.threads
+            request.recipe,
+            past,
+            request.task,
+            seed=request.seed,
+            threads=request.threads,
+            changed_seq=request.changed_seq,
         )
-        for part, scores in ((unseen, validation), (learned.newest(len(unseen)), train)):
+        for part, scores in ((unseen, validation), (past.newest(len(unseen)), train)):
             output = aligned(
                 model.predict(model.layout.encode(part.features)), model.classes, classes
             )
@@ -127,36 +150,58 @@ def predict_block(request: BlockRequest) -> NDArray[np.float64]:
         request.task,
         seed=request.seed,
         threads=request.threads,
+        changed_seq=request.changed_seq,
     )
     rows = window.take(request.validation)
     output = model.predict(model.layout.encode(rows.features))
     return aligned(output, model.classes, request.classes) if request.classes else output
 
 
-def fit_artifact(request: FitRequest) -> FitResult:
-    """Fit a recipe on everything known and write the model into the folder."""
-    window = request.window.read().labelled()
-    model = fit(request.recipe, window, request.task, seed=request.seed, threads=request.threads)
-    data = artifact.dump(model)
-    digest = hashlib.sha256(data).hexdigest()
-    _write_durably(request.folder / digest, data)
-    learned = window.newest(request.recipe.window_rows)
-    return FitResult(
-        sha256=digest,
-        rows=len(learned),
-        first_seq=int(learned.seq.min()),
-        last_seq=int(learned.seq.max()),
-    )
+def fit_artifacts(request: FitRequest) -> tuple[FitResult, ...]:
+    """Fit recipes on everything known and write the models into the folder.
 
-
-def prove_artifacts(paths: tuple[Path, ...]) -> None:
-    """Load models once where nothing but this process can be lost: LightGBM may abort.
+    Each is loaded once from its bytes, here, where nothing but this process can be lost: LightGBM
+    may abort.
 
     Raises:
         ValueError: one cannot be loaded.
     """
-    for path in paths:
-        artifact.load(path.read_bytes())
+    window = request.window.read().labelled()
+    return tuple(_fit_artifact(request, recipe, window) for recipe in request.recipes)
+
+
+def _fit_artifact(request: FitRequest, recipe: Recipe, window: Window) -> FitResult:
+    model = fit(
+        recipe,
+        window,
+        request.task,
+        seed=request.seed,
+        threads=request.threads,
+        changed_seq=request.changed_seq,
+    )
+    data = artifact.dump(model)
+    loaded = artifact.load(data)
+    digest = hashlib.sha256(data).hexdigest()
+    _write_durably(request.folder / digest, data)
+    rows, _ = learned(recipe.past, window, request.changed_seq)
+    return FitResult(
+        sha256=digest,
+        rows=len(rows),
+        first_seq=int(rows.seq.min()),
+        last_seq=int(rows.seq.max()),
+        predict_ms=_predict_ms(loaded, rows) if request.is_timed else 0.0,
+    )
+
+
+def _predict_ms(model: FittedModel, rows: Window) -> float:
+    """Milliseconds to predict one row: the fastest of some attempts, which noise only slows."""
+    matrix = model.layout.encode(rows.newest(1).features)
+    seconds = []
+    for _ in range(_TIMED):
+        begun = time.perf_counter()
+        model.predict(matrix)
+        seconds.append(time.perf_counter() - begun)
+    return 1000 * min(seconds)
 
 
 def warm_up(_request: None) -> None:

@@ -10,7 +10,7 @@ from retuned_pipelines.drift.report import DriftReport
 from retuned_pipelines.evaluate.verdict import Verdict
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.search.trial import Cost
-from retuned_pipelines.version import Revision, Standing, Version
+from retuned_pipelines.version import Came, Revision, Version
 
 Action = Literal["retune", "pause", "resume"]
 
@@ -83,29 +83,41 @@ class Studied:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The gate gave its verdict."""
+    """The gate gave its verdict.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order.
+        verdict: promoted or refused, and why.
+        cost: of all fits.
+        classes: how many were seen; 1 for two, and for numbers.
+    """
 
     now: float
     order: str
     verdict: Verdict
     cost: Cost
+    classes: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """Recipes were fitted on everything that was known.
+    """Members were fitted on everything that was known, and all of them scored.
 
     Attributes:
         now: seconds since the epoch.
         order: id of the order.
-        artifacts: SHA-256 of each member's artifact, in the members' order.
+        artifacts: SHA-256 of each member's artifact, in the members' order; also of those that
+            were not fitted anew.
         rows: labelled rows learned from.
         first_seq: smallest sequence number among those.
         last_seq: largest sequence number among those.
         schema_digest: digest of the features' schema.
         libraries: versions of the libraries that fitted it, by name, sorted.
         cost: of the fits.
-        standing: the members' weights after the labels that came since the last fit.
+        predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
+        came: how the members did on the labels that came since the last revision; None where
+            too few came to tell.
     """
 
     now: float
@@ -117,7 +129,8 @@ class Fitted:
     schema_digest: str
     libraries: tuple[tuple[str, str], ...]
     cost: Cost
-    standing: Standing | None = None
+    predict_ms: tuple[float, ...] = ()
+    came: Came | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

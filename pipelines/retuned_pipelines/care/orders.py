@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from retuned_pipelines.recipe import Recipe
-from retuned_pipelines.version import Member, Revision, Standing, Version
+from retuned_pipelines.version import Member, Revision, Version
+from retuned_pipelines.weights import serving
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,14 @@ class Study:
         id: of the order, and of the study.
         as_of: newest sequence number to look at.
         champion: the recipes to try right after the families' defaults.
+        changed_seq: see `Refit`.
     """
 
     kind: Literal["study"] = "study"
     id: str
     as_of: int
     champion: tuple[Recipe, ...]
+    changed_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,8 @@ class Judge:
         boundary: the newest row that the study has used.
         champion: members of the champion with their weights; where there are several, the
             challenger is compared as one more of them.
+        rows: labelled rows that are looked at, at most; the newest ones.
+        changed_seq: see `Refit`.
     """
 
     kind: Literal["judge"] = "judge"
@@ -93,19 +98,23 @@ class Judge:
     study: str
     boundary: Boundary
     champion: tuple[Member, ...] = ()
+    rows: int
+    changed_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refit:
-    """Fit a version's members on everything known as of a sequence number.
+    """Fit members of a version on everything known as of a sequence number, and score them all.
 
     Attributes:
         id: of the order.
         as_of: newest sequence number to look at.
         version: the version to fit; a new one, or the champion's.
         labelled: labelled rows that were known by then.
-        standing: the members' weights before; None where the version is new.
-        learned_until: newest sequence number that the serving revision knew.
+        members: positions of the members to fit; the others keep their artifacts.
+        serving: the revision that serves; None where the version is new.
+        changed_seq: newest sequence number before the last detected change; 0 for none.
+        wants_elder: whether to tell what the last fits brought, too.
     """
 
     kind: Literal["refit"] = "refit"
@@ -113,8 +122,10 @@ class Refit:
     as_of: int
     version: Version
     labelled: int
-    standing: Standing | None = None
-    learned_until: int = 0
+    members: tuple[int, ...]
+    serving: Revision | None = None
+    changed_seq: int = 0
+    wants_elder: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +174,7 @@ def announcement(order: Publish) -> Notify:
         "replaces": order.expected,
         "rows": revision.rows,
         "recipes": [member.recipe.to_json() for member in version.members],
+        "weights": [round(weight, 4) for weight in serving(revision.standing)],
     }
     if revision.number > 1:
         return Notify(event="revised", body=body, key=order.id)

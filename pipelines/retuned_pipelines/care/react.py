@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from retuned_pipelines import ensemble
+from retuned_pipelines import ensemble, upkeep, weights
+from retuned_pipelines.care import retune
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -27,41 +28,35 @@ from retuned_pipelines.care.facts import (
     Studied,
     Ticked,
 )
+from retuned_pipelines.care.founding import found
 from retuned_pipelines.care.orders import (
-    BEGINNING,
     Judge,
     Measure,
     Notify,
-    Order,
     Publish,
     Refit,
     Study,
-    Work,
     announcement,
 )
-from retuned_pipelines.care.state import CareState, Challenger, Choice, Decision, Reign
+from retuned_pipelines.care.refresh import refit, take_over
+from retuned_pipelines.care.state import CareState, Challenger, Reign
+from retuned_pipelines.care.step import (
+    Answer,
+    decide_nothing,
+    landed,
+    launch,
+    members,
+    next_id,
+    recipes,
+)
 from retuned_pipelines.drift.report import Aspect
-from retuned_pipelines.models.families import default_recipe
-from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.evaluate.metrics import is_squared
 from retuned_pipelines.spec import ModelSpec
 from retuned_pipelines.version import Member, Revision, Standing, Version
 
 if TYPE_CHECKING:
     from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.evaluate.verdict import Verdict
-
-Answer = tuple[CareState, tuple[Order, ...]]
-
-GROWTH = 4
-"""A search is repeated when there are this many times the labelled rows of the last one."""
-
-FOUNDING_GROWTH = 1.5
-"""A refused first champion is attempted again with this many times the labelled rows."""
-
-STALE = 5
-"""Of an ensemble's shortest window, this many times the refresh share may be new at the most."""
-
-CONSTANT = Recipe(family="constant")
 
 
 def react(spec: ModelSpec, state: CareState, fact: Fact) -> Answer:
@@ -95,7 +90,7 @@ def _arrived(fact: Arrived, _spec: ModelSpec, state: CareState) -> Answer:
 
 
 @_learn.register
-def _ticked(fact: Ticked, _spec: ModelSpec, state: CareState) -> Answer:
+def _ticked(fact: Ticked, spec: ModelSpec, state: CareState) -> Answer:
     if state.reign is None:
         return state, ()
     state = replace(state, ticked_at=fact.now)
@@ -104,12 +99,13 @@ def _ticked(fact: Ticked, _spec: ModelSpec, state: CareState) -> Answer:
     new = state.labelled - state.studied_labelled
     if new <= 0:
         why = "The schedule came due, but no label came since the last study."
-        return _decide_nothing(state, why)
-    return _retune(state, f"The schedule came due; {new} labels came since the last study.")
+        return decide_nothing(state, why)
+    reason = f"The schedule came due; {new} labels came since the last study."
+    return retune.retune(spec, state, reason)
 
 
 @_learn.register
-def _called(fact: Called, _spec: ModelSpec, state: CareState) -> Answer:
+def _called(fact: Called, spec: ModelSpec, state: CareState) -> Answer:
     said = Notify(
         event="operator",
         body={"action": fact.action, "who": fact.who, "reason": fact.reason},
@@ -117,11 +113,12 @@ def _called(fact: Called, _spec: ModelSpec, state: CareState) -> Answer:
     if fact.action != "retune":
         return replace(state, is_paused=fact.action == "pause"), (said,)
     if state.reign is None:
-        state, orders = _decide_nothing(
+        state, orders = decide_nothing(
             state, "An operator asked for a study, but there is no champion to improve on yet."
         )
     else:
-        state, orders = _retune(state, f"{fact.who} asked: {fact.reason or 'no reason given'}.")
+        reason = f"{fact.who} asked: {fact.reason or 'no reason given'}."
+        state, orders = retune.retune(spec, state, reason)
     return state, (said, *orders)
 
 
@@ -130,10 +127,10 @@ def _measured(fact: Measured, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Measure)
     if order is None:
         return state, ()
-    state = _landed(state, order)
+    state = landed(state, order)
     report = fact.report
     seen = Notify(event="drift", body={"id": order.id, **_summary(report)})
-    state, orders = _respond(spec, state, report)
+    state, orders = retune.respond(spec, state, order, report)
     return state, (seen, *orders)
 
 
@@ -142,7 +139,7 @@ def _studied(fact: Studied, _spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Study)
     if order is None:
         return state, ()
-    state = replace(_landed(state, order), study_cpu_s=fact.cost.cpu_s)
+    state = replace(landed(state, order), study_cpu_s=fact.cost.cpu_s)
     told = Notify(
         event="study",
         body={
@@ -155,8 +152,8 @@ def _studied(fact: Studied, _spec: ModelSpec, state: CareState) -> Answer:
     )
     if fact.best is None:
         return state, (told,)
-    if state.reign is not None and fact.best in _recipes(state.reign):
-        state, orders = _decide_nothing(
+    if state.reign is not None and fact.best in recipes(state.reign):
+        state, orders = decide_nothing(
             state, f"Study {order.id} found nothing better than the champion's own recipe."
         )
         return state, (told, *orders)
@@ -169,7 +166,9 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Judge)
     if order is None:
         return state, ()
-    state = _landed(state, order)
+    state = landed(state, order)
+    if state.reign is None:
+        state = replace(state, classes=fact.classes)
     told = Notify(
         event="verdict",
         body={
@@ -183,22 +182,25 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
     if not fact.verdict.is_promoted:
         return state, (told,)
     version = _new_version(spec, state, order, fact.verdict, fact.now)
-    state, orders = _refit(state, version)
+    state, orders = refit(state, version)
     return state, (told, *orders)
 
 
 @_learn.register
-def _fitted(fact: Fitted, _spec: ModelSpec, state: CareState) -> Answer:
+def _fitted(fact: Fitted, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Refit)
     if order is None:
         return state, ()
     reign = state.reign
-    is_new = reign is None or reign.version.number != order.version.number
+    standing = _standing(spec, order, fact)
     revision = Revision(
         model=order.version.model,
         version=order.version.number,
-        number=1 if is_new or reign is None else reign.revision.number + 1,
-        artifacts=fact.artifacts,
+        number=1 if order.serving is None else order.serving.number + 1,
+        artifacts=tuple(
+            "" if is_gone else name
+            for name, is_gone in zip(fact.artifacts, standing.retired, strict=True)
+        ),
         fitted_as_of=order.as_of,
         rows=fact.rows,
         first_seq=fact.first_seq,
@@ -206,17 +208,21 @@ def _fitted(fact: Fitted, _spec: ModelSpec, state: CareState) -> Answer:
         schema_digest=fact.schema_digest,
         libraries=dict(fact.libraries),
         created_at=fact.now,
-        standing=fact.standing,
+        standing=standing,
+        predict_ms=fact.predict_ms,
     )
-    state = replace(_landed(state, order), refit_cpu_s=fact.cost.cpu_s)
+    effort = upkeep.cost(order.version.members, order.members, order.labelled, state.classes)
+    state = replace(landed(state, order), spent=state.spent + effort)
+    if order.members:
+        state = replace(state, refit_cpu_s=fact.cost.cpu_s)
     publish = Publish(
-        id=_next_id(state),
+        id=next_id(state),
         version=order.version,
         revision=revision,
         expected="" if reign is None else reign.revision.name,
         labelled=order.labelled,
     )
-    return _launch(state, publish)
+    return launch(state, publish)
 
 
 @_learn.register
@@ -234,7 +240,7 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
             "attempts": fact.attempts,
         },
     )
-    state = _landed(state, order)
+    state = landed(state, order)
     if isinstance(order, Refit | Publish) and state.reign is not None:
         # As if it had been fitted: not before more labels have come is it tried again.
         state = replace(state, reign=replace(state.reign, labelled=order.labelled))
@@ -264,10 +270,10 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         # Found in the registry; how many labels its last study had is not known.
         known = max(state.studied_labelled, state.labelled, spec.watch.min_rows)
         return replace(state, studied_labelled=known), ()
-    state, told = _landed(state, order), (announcement(order),)
-    if state.studies:
+    state, told = landed(state, order), (announcement(order),)
+    if state.studies or fact.revision.name != "1.1":
         return state, told
-    state, orders = _retune(state, "First study, now that the default recipe serves.")
+    state, orders = retune.first(spec, state)
     return state, (*told, *orders)
 
 
@@ -277,54 +283,11 @@ def _look(spec: ModelSpec, state: CareState) -> Answer:
         return state, ()
     reign = state.reign
     if reign is None:
-        return _found(spec, state)
-    state, orders = _take_over(spec, state, reign)
+        return found(spec, state)
+    state, orders = take_over(spec, state, reign)
     state, checks = _check(spec, state, reign)
-    state, studies = _grow(spec, state)
+    state, studies = retune.grow(spec, state)
     return state, orders + checks + studies
-
-
-def _found(spec: ModelSpec, state: CareState) -> Answer:
-    """Attempt a first champion, once there are enough labels."""
-    needed = max(spec.watch.min_rows, int(FOUNDING_GROWTH * state.founding_labelled))
-    if state.is_taking_over or state.labelled < needed:
-        return state, ()
-    judge = Judge(
-        id=_next_id(state),
-        as_of=state.last_seq,
-        challenger=default_recipe(spec.task),
-        rival=CONSTANT,
-        rival_name="constant",
-        study="",
-        boundary=BEGINNING,
-    )
-    return _launch(replace(state, founding_labelled=state.labelled), judge)
-
-
-def _take_over(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
-    """Let a waiting challenger meet the champion, or refit the champion on new labels."""
-    if state.is_taking_over:
-        return state, ()
-    if state.challenger is not None:
-        judge = Judge(
-            id=_next_id(state),
-            as_of=state.last_seq,
-            challenger=state.challenger.recipe,
-            rival=_recipes(reign)[0],
-            rival_name="champion",
-            study=state.challenger.study,
-            boundary=state.challenger.boundary,
-            champion=_members(reign),
-        )
-        return _launch(replace(state, challenger=None), judge)
-    new = state.labelled - reign.labelled
-    if new < max(1.0, spec.watch.refresh_share * _freshness(reign)):
-        return state, ()
-    share = f" ({new / reign.labelled:.0%} of what it knew)" if reign.labelled else ""
-    reason = f"{new} labels came since {reign.revision.name} was fitted{share}."
-    state, told = _decide(state, Choice.REFRESH, state.refit_cpu_s, reason)
-    state, orders = _refit(state, reign.version)
-    return state, told + orders
 
 
 def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
@@ -339,97 +302,23 @@ def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         learned_until=reign.revision.fitted_as_of,
         learned_rows=reign.revision.rows,
     )
-    return _launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
+    return launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
 
 
-def _grow(_spec: ModelSpec, state: CareState) -> Answer:
-    """Search again once there is several times more to learn from."""
-    if state.is_searching or not 0 < state.studied_labelled * GROWTH <= state.labelled:
-        return state, ()
-    return _retune(
-        state,
-        f"{state.labelled} labelled rows are known; "
-        f"the last study began with {state.studied_labelled}.",
-    )
-
-
-def _respond(spec: ModelSpec, state: CareState, report: DriftReport) -> Answer:
-    """Decide what a check asks for."""
-    worse = report.alarms(Aspect.PERFORMANCE)
-    drifted = report.alarms(Aspect.INPUT)
-    if worse:
-        found = worse[0]
-        reason = (
-            f"The champion's loss ({found.subject}) rose by {found.effect:.1%} "
-            f"(p = {found.p_value:.2g}) on {found.current_rows} newly labelled rows."
-        )
-        fresh = state.labelled - state.studied_labelled
-        if fresh < spec.search.cooldown_rows:
-            return _decide_nothing(
-                state,
-                reason,
-                f"No new study yet: {fresh} labels came since the last one, "
-                f"the cooldown is {spec.search.cooldown_rows}.",
-            )
-        return _retune(state, reason)
-    if drifted:
-        names = ", ".join(m.subject for m in drifted[:3])
-        more = f" and {len(drifted) - 3} more" if len(drifted) > 3 else ""  # noqa: PLR2004 (as shown)
-        return _decide_nothing(
-            state,
-            f"Inputs drifted ({names}{more}), but the champion's loss did not rise: "
-            "no reason to search.",
-        )
-    return _decide_nothing(state, "No drift.")
-
-
-def _retune(state: CareState, reason: str) -> Answer:
-    if state.reign is None or state.is_searching:
-        return _decide_nothing(state, reason, "A study is already under way.")
-    state, told = _decide(state, Choice.RETUNE, state.study_cpu_s, reason)
-    study = Study(
-        id=f"s{state.studies + 1}",
-        as_of=state.last_seq,
-        champion=() if state.reign is None else _recipes(state.reign),
-    )
-    state = replace(state, studies=state.studies + 1, studied_labelled=max(1, state.labelled))
-    state, orders = _launch(state, study)
-    return state, told + orders
-
-
-def _refit(state: CareState, version: Version) -> Answer:
-    reign = state.reign
-    standing, learned_until = None, 0
-    if reign is not None and reign.version.number == version.number:
-        standing, learned_until = _standing(reign), reign.revision.fitted_as_of
-    refit = Refit(
-        id=_next_id(state),
-        as_of=state.last_seq,
-        version=version,
-        labelled=state.labelled,
-        standing=standing,
-        learned_until=learned_until,
-    )
-    return _launch(state, refit)
-
-
-def _decide(
-    state: CareState, choice: Choice, expected_cpu_s: float | None, *reasons: str
-) -> Answer:
-    decision = Decision(
-        choice=choice, as_of=state.last_seq, reasons=reasons, expected_cpu_s=expected_cpu_s
-    )
-    body = {
-        "decision": choice.value,
-        "as_of": decision.as_of,
-        "reasons": list(reasons),
-        "expected_cpu_s": expected_cpu_s,
-    }
-    return replace(state, last_decision=decision), (Notify(event="decided", body=body),)
-
-
-def _decide_nothing(state: CareState, *reasons: str) -> Answer:
-    return _decide(state, Choice.NOTHING, 0.0, *reasons)
+def _standing(spec: ModelSpec, order: Refit, fact: Fitted) -> Standing:
+    """How the members stand after a refit and the labels that came before it."""
+    version, serving = order.version, order.serving
+    if serving is None:
+        is_single = spec.serve.max_members == 1
+        standing = weights.begun(version.members, order.labelled, is_single=is_single)
+        return weights.bounded(standing, fact.predict_ms, spec.serve.max_predict_ms)
+    standing = serving.standing
+    if fact.came is not None:
+        prior = [member.weight for member in version.members]
+        standing = weights.followed(standing, prior, fact.came.losses)
+        standing = upkeep.learned(standing, fact.came)
+    standing = weights.bounded(standing, fact.predict_ms, spec.serve.max_predict_ms)
+    return upkeep.refitted(standing, order.members, order.labelled)
 
 
 def _new_version(
@@ -449,39 +338,15 @@ def _new_version(
 def _crowned(spec: ModelSpec, state: CareState, order: Judge) -> tuple[Member, ...]:
     """The members of the version that won."""
     most = spec.serve.max_members
-    if state.reign is None:
-        return ensemble.founded(spec.task, state.labelled, most)
-    return ensemble.joined(order.champion, order.challenger, most)
-
-
-def _members(reign: Reign) -> tuple[Member, ...]:
-    """The champion's members with the weights of now."""
-    weights = _standing(reign).weights
-    return tuple(
-        replace(member, weight=weight)
-        for member, weight in zip(reign.version.members, weights, strict=True)
+    if state.reign is not None:
+        return ensemble.joined(members(state.reign), order.challenger, most)
+    return ensemble.founded(
+        spec.task,
+        state.labelled,
+        most,
+        classes=state.classes,
+        squares=is_squared(spec.metric),
     )
-
-
-def _standing(reign: Reign) -> Standing:
-    prior = tuple(member.weight for member in reign.version.members)
-    return reign.revision.standing or Standing(weights=prior)
-
-
-def _freshness(reign: Reign) -> float:
-    """Labelled rows of which a share makes a refit worth its cost.
-
-    Members on short windows are stale sooner: half of the shortest window is to be new at
-    most by then.
-    """
-    windows = [recipe.window_rows for recipe in _recipes(reign) if recipe.window_rows is not None]
-    if len(reign.version.members) == 1 or not windows:
-        return reign.labelled
-    return min(reign.labelled, STALE * min(windows))
-
-
-def _recipes(reign: Reign) -> tuple[Recipe, ...]:
-    return tuple(member.recipe for member in reign.version.members)
 
 
 def _counted(state: CareState, fact: Arrived) -> CareState:
@@ -491,18 +356,6 @@ def _counted(state: CareState, fact: Arrived) -> CareState:
         rows=max(state.rows, fact.rows),
         labelled=max(state.labelled, fact.labelled),
     )
-
-
-def _next_id(state: CareState) -> str:
-    return f"o{state.orders + 1}"
-
-
-def _launch(state: CareState, work: Work) -> Answer:
-    return replace(state, orders=state.orders + 1, flight=(*state.flight, work)), (work,)
-
-
-def _landed(state: CareState, work: Work) -> CareState:
-    return replace(state, flight=tuple(w for w in state.flight if w is not work))
 
 
 def _summary(report: DriftReport) -> dict[str, object]:

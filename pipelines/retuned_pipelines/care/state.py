@@ -29,12 +29,16 @@ class Decision:
         reasons: plain sentences.
         expected_cpu_s: CPU seconds that it will probably cost; None where nothing like it
             was measured yet.
+        effort: the same by the cost model; see `models.families.effort`.
+        saved: effort of what was decided against.
     """
 
     choice: Choice
     as_of: int
     reasons: tuple[str, ...]
     expected_cpu_s: float | None
+    effort: float = 0.0
+    saved: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class Reign:
     Attributes:
         version: what was accepted.
         revision: what answers requests.
-        labelled: labelled rows that were known when the revision was fitted.
+        labelled: labelled rows that were known when the revision was made.
     """
 
     version: Version
@@ -79,6 +83,10 @@ class CareState:
         versions: highest version number published.
         studied_labelled: labelled rows known when the last study began.
         founding_labelled: labelled rows known when the first champion was last attempted.
+        classes: known when the first champion was judged; 1 for two, and for numbers.
+        spent: effort of all fits since the last study began.
+        is_worse: the last check found a rise of the loss.
+        changed_seq: newest sequence number before the last detected rise of the loss; 0 for none.
         refit_cpu_s: CPU seconds of the last refit.
         study_cpu_s: CPU seconds of the last study.
         ticked_at: when the schedule last came due, or the first champion was published;
@@ -100,6 +108,10 @@ class CareState:
     versions: int = 0
     studied_labelled: int = 0
     founding_labelled: int = 0
+    classes: int = 1
+    spent: float = 0.0
+    is_worse: bool = False
+    changed_seq: int = 0
     refit_cpu_s: float | None = None
     study_cpu_s: float | None = None
     ticked_at: float = 0.0

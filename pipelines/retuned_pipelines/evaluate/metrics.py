@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Losses = Callable[[NDArray[Any], NDArray[np.float64]], NDArray[np.float64]]
 
 _SMALLEST = 1e-15
+_LARGEST_LOG = -np.log(1e-3)
 _NEARLY_PERFECT = 1e-6
 _NOT_OPTIMAL_AT_ONE = "neg_"
 _RANKING = ("average_precision", "roc_auc")
@@ -79,6 +80,17 @@ def row_losses(
     return losses(target, output)
 
 
+def bounded_losses(
+    metric: str, task: Task, target: NDArray[Any], output: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The loss of each row (n), for weighing members: no single row decides.
+
+    As `row_losses`, but a logarithmic loss is at most that of a probability of 1 in 1,000.
+    """
+    losses = row_losses(metric, task, target, output)
+    return np.minimum(losses, _LARGEST_LOG) if metric == "neg_log_loss" else losses
+
+
 def is_row_mean(metric: str) -> bool:
     """Whether a score is the mean of `row_losses` but for sign (and 1 less it, for accuracy)."""
     return metric in _MEAN_LOSSES
@@ -91,6 +103,11 @@ def is_distance(metric: str) -> bool:
     better than a constant's by luck, as often as not.
     """
     return is_row_mean(metric) and metric != "accuracy"
+
+
+def is_squared(metric: str) -> bool:
+    """Whether large errors count more than in proportion."""
+    return "squared" in metric or metric in {"r2", "explained_variance"}
 
 
 def is_ranking(metric: str) -> bool:

@@ -26,6 +26,7 @@ TRUSTED = (
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
+    "sklearn.tree._tree.Tree",
 )
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)

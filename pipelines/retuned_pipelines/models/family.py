@@ -46,6 +46,10 @@ class Family:
         default: sensible hyperparameters to begin with.
         build: an unfitted pipeline whose last step is called ``model``.
         fit_params: keyword arguments of the pipeline's ``fit``.
+        takes_time: whether the position in time may be a feature: whether what is beyond the
+            newest rows is answered as the newest, and not extrapolated.
+        effort: what fitting one row costs, for a number of classes (1 for two, and for
+            numbers), relative to LightGBM's defaults.
     """
 
     name: str
@@ -54,3 +58,5 @@ class Family:
     default: Callable[[Task], Mapping[str, Scalar]]
     build: Callable[[Plan], Pipeline]
     fit_params: Callable[[Plan], Mapping[str, Any]] = lambda _plan: {}
+    takes_time: bool = False
+    effort: Callable[[Mapping[str, Scalar], int], float] = lambda _params, _classes: 0.0

@@ -70,6 +70,11 @@ def _fit_params(plan: Plan) -> Mapping[str, Any]:
     return {"model__categorical_feature": list(plan.layout.category_columns)}
 
 
+def _effort(params: Mapping[str, Scalar], classes: int) -> float:
+    """A tree for each class and round; most of its cost is a pass over the rows."""
+    return float(params["n_estimators"] or 0) / 100 * classes
+
+
 LIGHTGBM = Family(
     name="lightgbm",
     complexity=2,
@@ -77,4 +82,6 @@ LIGHTGBM = Family(
     default=_default,
     build=_build,
     fit_params=_fit_params,
+    takes_time=True,
+    effort=_effort,
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.distributions import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from retuned_pipelines.search.trial import Trial
 
 _FAMILY = "family"
-_WINDOW = "window_rows"
+_PAST = "past"
 
 
 def propose(
@@ -66,12 +66,13 @@ def propose(
             study.add_trials(list(_recorded(space, earlier)))
         trial = study.ask()
         family = trial.suggest_categorical(_FAMILY, list(space.families))
-        window = cast("int | None", trial.suggest_categorical(_WINDOW, list(space.windows)))
+        pasts = {str(past): past for past in space.pasts}
+        past = pasts[str(trial.suggest_categorical(_PAST, list(pasts)))]
         params = {
             name: _suggest(trial, f"{family}.{name}", dimension)
             for name, dimension in space.families[family].items()
         }
-    return Recipe.of(family, params, window)
+    return Recipe.of(family, params, past)
 
 
 def _silent_study(sampler: BaseSampler) -> optuna.Study:
@@ -116,14 +117,14 @@ def _placed(
     The champion's may: its window has another size, or another release found it.
     """
     dimensions = space.families.get(recipe.family)
-    if dimensions is None or recipe.window_rows not in space.windows:
+    if dimensions is None or recipe.past not in space.pasts:
         return None
     if not all(_has_place(dimensions[name], recipe.settings.get(name)) for name in dimensions):
         return None
-    params: dict[str, Any] = {_FAMILY: recipe.family, _WINDOW: recipe.window_rows}
+    params: dict[str, Any] = {_FAMILY: recipe.family, _PAST: str(recipe.past)}
     distributions: dict[str, BaseDistribution] = {
         _FAMILY: CategoricalDistribution(list(space.families)),
-        _WINDOW: CategoricalDistribution(list(space.windows)),
+        _PAST: CategoricalDistribution([str(past) for past in space.pasts]),
     }
     for name, dimension in dimensions.items():
         value = _nearest(dimension, recipe.settings[name])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from retuned_pipelines.recipe import Scalar
+    from retuned_pipelines.recipe import Past, Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Space:
 
     Attributes:
         families: for each family its hyperparameters by name.
-        windows: training windows in rows; None stands for everything.
+        pasts: how much of the past to learn from.
     """
 
     families: Mapping[str, Mapping[str, Dimension]]
-    windows: tuple[int | None, ...]
+    pasts: tuple[Past, ...]

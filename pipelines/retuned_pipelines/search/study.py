@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
+from retuned_pipelines.recipe import EVERYTHING, Past
 from retuned_pipelines.search.sampler import propose
 from retuned_pipelines.search.space import Space
 from retuned_pipelines.search.trial import Origin
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 WINDOW_SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)
 """Training windows offered, as shares of the labelled rows, beside everything."""
+
+HALF_LIFE_SHARE = 0.2
+"""Half-life of the rows' weights that is offered, as a share of the labelled rows."""
 
 MIN_WINDOW_ROWS = 200
 
@@ -52,13 +56,31 @@ class Proposal:
     recipe: Recipe
 
 
-def space_of(task: Task, policy: SearchPolicy, labelled_rows: int) -> Space:
-    """What a study may choose from, given how many labelled rows it has."""
+def space_of(
+    task: Task, policy: SearchPolicy, labelled_rows: int, *, has_changed: bool = False
+) -> Space:
+    """What a study may choose from.
+
+    Args:
+        task: what is predicted.
+        policy: which families.
+        labelled_rows: how many the study has.
+        has_changed: whether a rise of the loss was ever detected.
+    """
     sizes = {round(share * labelled_rows) for share in WINDOW_SHARES}
     windows = sorted((size for size in sizes if size >= MIN_WINDOW_ROWS), reverse=True)
+    half_life = max(MIN_WINDOW_ROWS, round(HALF_LIFE_SHARE * labelled_rows))
+    pasts = [
+        EVERYTHING,
+        Past(time_feature=True),
+        *(Past(rows=rows) for rows in windows),
+        Past(half_life_rows=half_life),
+    ]
+    if has_changed:
+        pasts.append(Past(since_change=True))
     return Space(
         families={name: FAMILIES[name].space(task) for name in policy.families},
-        windows=(None, *windows),
+        pasts=tuple(pasts),
     )
 
 
