@@ -184,8 +184,13 @@ class Workshop:
             kind=EventKind(notice.event),
             body=notice.body,
         )
+        before = self.stage.of(spec.name)
         crowned = self._crown(spec, work, artifacts, event)
         self.stage.crown(crowned, artifacts)
+        kept = set(crowned.revision.artifacts)
+        if before is not None:
+            kept |= set(before.crowned.revision.artifacts)
+        self.registry.prune(spec.name, kept)
         for name in artifacts:
             (self.bench.fits / name).unlink(missing_ok=True)
         return Published(

@@ -11,6 +11,8 @@ from retuned.registry.connect import translated
 from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from redis import Redis
 
 CHUNK_BYTES = 4_000_000
@@ -28,6 +30,8 @@ def store(redis: Redis, model: str, sha256: str, data: bytes) -> None:
     with translated():
         if redis.exists(keys.artifact(model, sha256)):
             return
+        # Listed before it is written, so that nothing is kept that nobody knows of.
+        redis.sadd(keys.artifacts(model), sha256)
         parts = range(0, max(len(data), 1), CHUNK_BYTES)
         for number, start in enumerate(parts):
             redis.set(keys.chunk(model, sha256, number), data[start : start + CHUNK_BYTES])
@@ -59,6 +63,26 @@ def read(redis: Redis, model: str, sha256: str) -> bytes:
     data = b"".join(parts)
     _check(sha256, data)
     return data
+
+
+def prune(redis: Redis, model: str, keep: Collection[str]) -> None:
+    """Remove every artifact but those named.
+
+    Raises:
+        TransientError: Redis is away; it can be pruned again.
+    """
+    with translated():
+        found: Any = redis.smembers(keys.artifacts(model))
+        for name in sorted(member.decode() for member in found):
+            if name in keep:
+                continue
+            about: Any = redis.hget(keys.artifact(model, name), "chunks")
+            chunks = int(about or 0)
+            # First the description: what is only half there must not look whole.
+            redis.delete(keys.artifact(model, name))
+            for number in range(chunks):
+                redis.delete(keys.chunk(model, name, number))
+            redis.srem(keys.artifacts(model), name)
 
 
 def _check(sha256: str, data: bytes) -> None:

@@ -28,6 +28,11 @@ def chunk(model: str, sha256: str, number: int) -> str:
     return f"retuned:{{{model}}}:artifact:{sha256}:{number}"
 
 
+def artifacts(model: str) -> str:
+    """Set: the SHA-256 of every artifact that is kept."""
+    return f"retuned:{{{model}}}:artifacts"
+
+
 def events(model: str) -> str:
     """Stream: the newest events, field ``event`` (JSON)."""
     return f"retuned:{{{model}}}:events"

@@ -16,7 +16,7 @@ from retuned.registry.signing import Forged
 from retuned_pipelines.version import Revision, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from redis import Redis
 
@@ -189,6 +189,14 @@ class Registry:
             TransientError: Redis is away.
         """
         return store.read(self._redis, model, sha256)
+
+    def prune(self, model: str, keep: Collection[str]) -> None:
+        """Remove the artifacts that are not named: those of revisions that were succeeded.
+
+        Raises:
+            TransientError: Redis is away; it can be pruned again.
+        """
+        store.prune(self._redis, model, keep)
 
     def versions(self, model: str) -> tuple[Version, ...]:
         """All versions by number.
