@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS_VENV := .venv-peers
+PEERS_INSTALLED := $(PEERS_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run check test acceptance format lock
+.PHONY: help install demo run check test acceptance format lock bench-streams bench-peers
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv from the hash-pinned lock (the others do this by themselves)
 
@@ -36,10 +38,26 @@ format: $(INSTALLED) ## format, and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench-streams: $(if $(PEERS),$(PEERS_INSTALLED),$(INSTALLED)) ## measure on a folder of streams: STREAMS=folder, see docs/reference/yardstick.md
+	@test -n '$(STREAMS)' || { \
+		echo 'Name a folder that holds <name>.parquet: make bench-streams STREAMS=folder' >&2; \
+		echo 'docs/reference/yardstick.md tells what is measured, and what else can be set.' >&2; \
+		exit 1; }
+	$(if $(PEERS),$(PEERS_VENV),$(VENV))/bin/python -m tests.benchmarks.streams '$(STREAMS)' \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(PEERS),--peers '$(PEERS)') \
+		$(if $(OUT),--out '$(OUT)') $(if $(AGAIN),--again '$(AGAIN)') \
+		$(if $(WORKERS),--workers '$(WORKERS)') $(addprefix --policy ,$(POLICY))
+
+bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers: all of .venv, and the peers of bench-streams
+
 lock: $(INSTALLED) ## pin all dependencies anew
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
 		--no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.lock
+	@# xgboost asks for NCCL, which is for several GPUs, and large; on CPUs it does without.
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-emit-index-url --no-emit-find-links --no-emit-package nvidia-nccl-cu12 \
+		--group pyproject.toml:peers -c requirements.lock -o requirements-peers.lock
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -56,4 +74,13 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
 		-r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(PEERS_INSTALLED): $(INSTALLED) requirements-peers.lock
+	@$(PYTHON) -m venv $(PEERS_VENV)
+	@echo 'Installing into $(PEERS_VENV) ...'
+	@$(PEERS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements.lock -r requirements-peers.lock
+	@$(PEERS_VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
 	@touch $@

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +20,6 @@ from retuned_pipelines.models.families import default_recipe
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Future
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -27,10 +28,39 @@ if TYPE_CHECKING:
     from retuned_pipelines.spec import ModelSpec
 
 PLAIN = "plain loss, whatever the model optimises"
-RECENT_SHARE = 0.2
-"""Share of the file that ``refit_window`` learns from."""
 
 _LIMITS = Limits(wall_s=3600.0, memory_mb=16_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Refits:
+    """A policy that refits the default recipe on a fixed share of the past.
+
+    Attributes:
+        name: of the policy.
+        share: newest rows to learn from, as a share of the file; 1 for everything.
+        is_once: fitted before the first period, and never again.
+    """
+
+    name: str
+    share: float = 1.0
+    is_once: bool = False
+
+    def learn_from(self, start: int, rows: int) -> int:
+        """First position to learn from, where what comes before ``start`` is known.
+
+        Args:
+            start: the first row to predict.
+            rows: of the whole file.
+        """
+        return max(0, start - max(1, int(self.share * rows)))
+
+
+NEVER = Refits("never_refitted", is_once=True)
+"""What every cut is measured against."""
+
+BASELINES = (NEVER, Refits("refit_all"), Refits("refit_window", share=0.2))
+"""What a replay compares with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +84,8 @@ def baselines(
     spec: ModelSpec,
     history: History,
     executor: Executor,
-    folder: Path,
     tell: Callable[[int], None],
+    refits: Sequence[Refits] = BASELINES,
 ) -> tuple[Policy, ...]:
     """Follow each simple policy through the periods.
 
@@ -63,24 +93,20 @@ def baselines(
         spec: the model.
         history: the rows.
         executor: runs fits.
-        folder: for the file that child processes read.
         tell: is given the number of fits that have ended, one at a time.
+        refits: the policies that fit; persistence and constant need no fit.
 
     Returns:
-        never_refitted, refit_all, refit_window, persistence, constant.
+        Those that fit, persistence, constant.
     """
     classes = classes_of(history.window) if spec.task.is_classification else ()
     target = encoded_target(history.window, classes)
     first, spans = history.bootstrap, history.spans
-    recent = max(1, int(RECENT_SHARE * len(history.window)))
-    plans = {
-        "never_refitted": [_Fit(0, first, spans[-1][1], classes)],
-        "refit_all": [_Fit(0, start, stop, classes) for start, stop in spans],
-        "refit_window": [
-            _Fit(max(0, start - recent), start, stop, classes) for start, stop in spans
-        ],
-    }
-    with WindowFile.write(history.window, folder / "history.arrow") as file:
+    plans = {policy.name: _plan(policy, history, classes) for policy in refits}
+    with (
+        tempfile.TemporaryDirectory(prefix="retuned-") as folder,
+        WindowFile.write(history.window, Path(folder) / "history.arrow") as file,
+    ):
         futures = {
             name: [_submit(spec, file, fit, executor, tell) for fit in plan]
             for name, plan in plans.items()
@@ -90,14 +116,40 @@ def baselines(
             for name, group in futures.items()
         ]
     known = np.repeat([start for start, _ in spans], [stop - start for start, stop in spans])
-    last = _answers(target[known - 1], classes)
-    usual = _usual(target[:first], classes)
-    constant = _answers(np.full(len(target) - first, usual), classes)
+    last = answers(target[known - 1], classes)
+    usual = usual_answer(target[:first], classes)
+    constant = answers(np.full(len(target) - first, usual), classes)
     return (
         *fitted,
         Policy(name="persistence", losses=plain_losses(spec, target[first:], last)),
         Policy(name="constant", losses=plain_losses(spec, target[first:], constant)),
     )
+
+
+def count_fits(refits: Sequence[Refits], periods: int) -> int:
+    """How many fits `baselines` will make."""
+    return sum(1 if policy.is_once else periods for policy in refits)
+
+
+def answers(target: NDArray[np.generic], classes: tuple[str, ...]) -> NDArray[np.float64]:
+    """Answers as a model gives them, from targets: probability 1 for that class."""
+    if not classes:
+        return np.asarray(target, dtype=np.float64)
+    return np.eye(len(classes))[np.asarray(target, dtype=np.int64)]
+
+
+def usual_answer(target: NDArray[np.generic], classes: tuple[str, ...]) -> float:
+    """The most frequent class' code, or the median."""
+    if not classes:
+        return float(np.median(np.asarray(target, dtype=np.float64)))
+    return float(np.bincount(np.asarray(target, dtype=np.int64)).argmax())
+
+
+def _plan(policy: Refits, history: History, classes: tuple[str, ...]) -> list[_Fit]:
+    first, last = history.spans[0][0], history.spans[-1][1]
+    spans = ((first, last),) if policy.is_once else history.spans
+    rows = len(history.window)
+    return [_Fit(policy.learn_from(start, rows), start, stop, classes) for start, stop in spans]
 
 
 def _submit(
@@ -148,16 +200,3 @@ def _values(outcomes: Sequence[Outcome], name: str) -> Iterator[NDArray[np.float
             message = f"the baseline {name} could not be fitted: {outcome.error}"
             raise RuntimeError(message)
         yield outcome.value
-
-
-def _answers(target: NDArray[np.generic], classes: tuple[str, ...]) -> NDArray[np.float64]:
-    """Answers as a model gives them, from targets: probability 1 for that class."""
-    if not classes:
-        return np.asarray(target, dtype=np.float64)
-    return np.eye(len(classes))[np.asarray(target, dtype=np.int64)]
-
-
-def _usual(target: NDArray[np.generic], classes: tuple[str, ...]) -> float:
-    if not classes:
-        return float(np.median(np.asarray(target, dtype=np.float64)))
-    return float(np.bincount(np.asarray(target, dtype=np.int64)).argmax())

@@ -20,7 +20,7 @@ from retuned.replay.history import read_history
 from retuned.replay.house import open_house
 from retuned.replay.outcome import Life, Outcome, Policy
 from retuned.replay.page import render
-from retuned.replay.policies import baselines, plain_losses
+from retuned.replay.policies import BASELINES, baselines, count_fits, plain_losses
 from retuned.rows.batch import LabelBatch, RowBatch
 from retuned.runtime.schedule import is_overdue
 from retuned.settings import load_model
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from retuned.replay.history import History
     from retuned.replay.house import House
+    from retuned.replay.policies import Refits
     from retuned.tune.executor import Executor
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.window import Window
@@ -64,7 +65,7 @@ def main(args: Namespace) -> int:
     workers = args.workers or len(os.sched_getaffinity(0))
     executor = LocalExecutor(workers=workers, threads=1)
     try:
-        with _bar(console) as bar:
+        with progress(console) as bar:
             outcome = replay(specs, history, executor, bar)
     finally:
         executor.close()
@@ -110,7 +111,11 @@ def read_spec(path: Path, policy: Sequence[str], seed: int) -> ModelSpec:
 
 
 def replay(
-    specs: Sequence[ModelSpec], history: History, executor: Executor, bar: Progress
+    specs: Sequence[ModelSpec],
+    history: History,
+    executor: Executor,
+    bar: Progress,
+    refits: Sequence[Refits] = BASELINES,
 ) -> Outcome:
     """Let the keepers live through a history, one after the other, then the baselines.
 
@@ -119,16 +124,15 @@ def replay(
         history: what happened.
         executor: runs fits.
         bar: shows how far it is.
+        refits: the baselines that fit.
     """
     names = ["retuned"] if len(specs) == 1 else [f"retuned {spec.name}" for spec in specs]
     lives = [
         _life(spec, name, history, executor, bar) for spec, name in zip(specs, names, strict=True)
     ]
-    fits = bar.add_task("baselines", total=2 * len(history.spans) + 1, loss="")
-    with tempfile.TemporaryDirectory(prefix="retuned-") as directory:
-        others = baselines(
-            specs[0], history, executor, Path(directory), lambda count: bar.advance(fits, count)
-        )
+    total = count_fits(refits, len(history.spans))
+    fits = bar.add_task("baselines", total=total, loss="", visible=bool(refits))
+    others = baselines(specs[0], history, executor, lambda count: bar.advance(fits, count), refits)
     return Outcome(history=history, lives=lives, baselines=others)
 
 
@@ -229,7 +233,8 @@ def _moment(history: History, position: int) -> float:
     return float(history.window.time[position]) / 1e6
 
 
-def _bar(console: Console) -> Progress:
+def progress(console: Console) -> Progress:
+    """A bar that shows how far each policy is, and its loss so far."""
     return Progress(
         TextColumn("{task.description:<10}"),
         BarColumn(),
