@@ -18,6 +18,7 @@ import threading
 import time
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,9 @@ PRELOAD = (
     "retuned.tune.orphan",
     "retuned.tune.work",
 )
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What numerical libraries read when they are loaded."""
 
 CLOSE_S = 1.0
 """How long a child that is just being started may keep the executor from closing."""
@@ -171,6 +175,7 @@ class LocalExecutor:
 
     def _start(self, starting: _Starting) -> None:
         call = starting.call
+        _ensure_fork_server(self.threads)
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=child.run, args=(call, self.threads, theirs), daemon=True
@@ -248,6 +253,24 @@ class LocalExecutor:
             waiting, self._queue = self._queue, []
         for _, _, _, future in waiting:
             future.set_result(Outcome(error=CANCELLED))
+
+
+def _ensure_fork_server(threads: int) -> None:
+    """Start the fork server, if it does not run, with as many threads as a call may use.
+
+    Numerical libraries make their threads when they are loaded, one for each core, and these wait
+    for work by turning round in place: children used 1.4 times the time that they took.
+    """
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, str(threads)))
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _answer(future: Future[Outcome], outcome: Outcome) -> None:
