@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MIN_SCORED = 10
 """Fewer labels than this say nothing about who is better."""
 
+MAX_SCORED = 2000
+"""Of more labels than this that come at once, as many are scored, evenly spaced in time."""
+
 
 def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
     """Compare the rows and losses since the last check with those before it.
@@ -39,16 +42,18 @@ def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
     reference = log.window(
         as_of=min(order.since_seq, order.learned_until),
         newest=min(spec.watch.reference_rows, order.learned_rows),
+        with_labels=False,
     )
-    current = log.window(as_of=order.as_of, first_seq=order.since_seq + 1)
+    current = log.window(as_of=order.as_of, first_seq=order.since_seq + 1, with_labels=False)
     metric = spec.metric
-    earlier = log.losses(order.version, metric=metric, until=order.since_seq)
+    most = spec.watch.reference_rows
+    earlier = log.losses(order.version, metric=metric, until=order.since_seq, newest=most)
     later = log.losses(order.version, metric=metric, after=order.since_seq, until=order.as_of)
     return check(
         spec,
         reference=reference,
         current=current,
-        reference_losses=earlier.loss[-spec.watch.reference_rows :],
+        reference_losses=earlier.loss,
         current_losses=later.loss,
     )
 
@@ -67,8 +72,8 @@ def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) 
         until: newest sequence number of labels to look at.
     """
     after = max(log.last_scored(), champion.crowned.revision.fitted_as_of)
-    came = log.matured(after, until)
-    if came is not None and len(came):
+    came = _sample(log.matured(after, until))
+    if came is not None:
         _store_losses(spec, log, champion, came, champion.outputs(came.features))
 
 
@@ -87,7 +92,7 @@ def score_members(
     Returns:
         How the members did since the revision was made; None where too few labels came to tell.
     """
-    came = log.matured(champion.crowned.revision.fitted_as_of, until)
+    came = _sample(log.matured(champion.crowned.revision.fitted_as_of, until))
     if came is None or len(came) < MIN_SCORED:
         score_matured(spec, log, champion, until)
         return None
@@ -100,6 +105,16 @@ def score_members(
     return Came(
         losses=_block_losses(spec, target, outputs), elder=_block_losses(spec, target, elder)
     )
+
+
+def _sample(came: Window | None) -> Window | None:
+    """At most so many rows, the one of the newest label among them; None for none."""
+    if came is None or len(came) == 0:
+        return None
+    if len(came) <= MAX_SCORED:
+        return came
+    even = np.linspace(0, len(came) - 1, MAX_SCORED).astype(np.int64)
+    return came.take(np.union1d(even, [int(came.label_seq.argmax())]))
 
 
 def _store_losses(

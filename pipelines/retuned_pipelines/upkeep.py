@@ -39,13 +39,14 @@ def due(
         members: of the champion.
         standing: how they stand.
         labelled: labelled rows known now.
-        share: of those, that have to be new to a member with a patience of 1.
+        share: of those, that have to be new; where fits are dear, of those that the member knew,
+            times its patience.
     """
     found = []
     for position in range(len(members)):
-        new = labelled - standing.fitted[position]
-        patience = standing.patience[position] if is_dear(labelled) else 1
-        wait = patience * share * labelled
+        known = standing.fitted[position]
+        new = labelled - known
+        wait = share * (standing.patience[position] * known if is_dear(labelled) else labelled)
         if not standing.retired[position] and new >= max(1.0, wait):
             found.append(position)
     return tuple(found)

@@ -40,7 +40,7 @@ RETIRE_BELOW, RETIRE_AFTER = 0.02, 8
 SILENT_BELOW = 0.01
 """A member with less weight than this is not asked for an answer."""
 
-FIRST_PATIENCE = 4
+FIRST_PATIENCE = 8
 """How much longer than usual a member waits for its second fit, on many rows; see `upkeep`."""
 
 RECENT_BLOCKS = 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,16 @@ class Metered:
         """End everything."""
         self._executor.close()
 
+    @contextmanager
+    def own(self, purpose: str) -> Iterator[None]:
+        """Count what this process itself uses in the meantime."""
+        before = time.process_time()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.cpu_s[purpose] += time.process_time() - before
+
     def _add(self, purpose: str, future: Future[Outcome]) -> None:
         with self._lock:
             self.cpu_s[purpose] += future.result().cost.cpu_s
@@ -110,8 +121,9 @@ class House:
 
     def settle(self) -> None:
         """Let everything happen that follows from what came."""
-        self.keeper.notice()
-        self.lanes.drain()
+        with self.metered.own("watching"):
+            self.keeper.notice()
+            self.lanes.drain()
 
 
 @contextmanager

@@ -128,6 +128,7 @@ class RowLog:
         newest: int | None = None,
         labelled: bool = False,
         first_seq: int = 0,
+        with_labels: bool = True,
     ) -> Window:
         """Read rows in the order of time and sequence.
 
@@ -136,6 +137,7 @@ class RowLog:
             newest: rows at the most, the newest ones, counted after ``labelled``.
             labelled: only rows whose labels are known.
             first_seq: only rows of this sequence number or a later one.
+            with_labels: whether anybody wants to know the labels.
 
         Raises:
             ValueError: there is no schema yet: no row ever came.
@@ -152,6 +154,7 @@ class RowLog:
                 newest=newest,
                 labelled=labelled,
                 first_seq=first_seq,
+                with_labels=with_labels,
             )
 
     def matured(self, after: int, until: int) -> Window | None:
@@ -184,7 +187,13 @@ class RowLog:
             )
 
     def losses(
-        self, version: int, *, metric: str, after: int = 0, until: int | None = None
+        self,
+        version: int,
+        *,
+        metric: str,
+        after: int = 0,
+        until: int | None = None,
+        newest: int = -1,
     ) -> Losses:
         """Read the losses under a version, of labels after one sequence number up to another.
 
@@ -193,15 +202,16 @@ class RowLog:
             metric: only losses by this one: others have another unit.
             after: sequence number of labels, itself left out.
             until: sequence number of labels; None for all.
+            newest: so many at the most, those of the newest labels; -1 for all.
         """
         with self._file.read() as db:
             found = db.execute(
                 "SELECT row_seq, label_seq, loss FROM loss "
                 "WHERE version = ? AND metric = ? AND label_seq > ? AND label_seq <= ? "
-                "ORDER BY label_seq, row_seq",
-                (version, metric, after, last_seq_of(db) if until is None else until),
+                "ORDER BY label_seq DESC, row_seq DESC LIMIT ?",
+                (version, metric, after, last_seq_of(db) if until is None else until, newest),
             ).fetchall()
-        return _losses(found)
+        return _losses(found[::-1])
 
     def newest_losses(self, limit: int, *, metric: str) -> Losses:
         """Read the newest losses as served by a metric, under whatever version."""

@@ -38,6 +38,7 @@ def read_window(  # noqa: PLR0913 (what a window is asked by)
     newest: int | None,
     labelled: bool,
     first_seq: int,
+    with_labels: bool,
 ) -> Window:
     """Read a window; see `RowLog.window`.
 
@@ -48,7 +49,15 @@ def read_window(  # noqa: PLR0913 (what a window is asked by)
     rows = 0
     at_once = _AT_ONCE if newest is None else min(newest, _AT_ONCE)
     for oldest, batches in _batches(db, as_of, first_seq, at_once):
-        part = _read_part(db, schema, task, batches, as_of=as_of, first_seq=first_seq)
+        part = _read_part(
+            db,
+            schema,
+            task,
+            batches,
+            as_of=as_of,
+            first_seq=first_seq,
+            with_labels=with_labels,
+        )
         found = part.labelled() if labelled else part
         parts.append(found)
         rows += len(found)
@@ -92,6 +101,7 @@ def _read_part(  # noqa: PLR0913 (what a window is asked by)
     *,
     as_of: int,
     first_seq: int,
+    with_labels: bool,
 ) -> Window:
     table = _table(schema, [data for _, _, _, data in batches])
     seq = np.concatenate(
@@ -105,7 +115,9 @@ def _read_part(  # noqa: PLR0913 (what a window is asked by)
     is_visible &= np.isin(seq, np.array(gone, dtype=np.int64), invert=True)
     if not is_visible.all():
         table, seq = table.filter(pa.array(is_visible)), seq[is_visible]
-    label_seq, target = _labels(db, task, table["__origin"].to_numpy(), as_of)
+    origin = table["__origin"].to_numpy()
+    known = _labels(db, task, origin, as_of) if with_labels else _no_labels(task, len(origin))
+    label_seq, target = known
     return Window(
         schema=schema,
         features=table.select(list(schema.names)),
@@ -141,13 +153,18 @@ def _labels(
         (*limits, as_of),
     ).fetchall()
     if not found:
-        return np.full(len(origin), NOT_LABELLED, dtype=np.int64), pa.nulls(len(origin), kind)
+        return _no_labels(task, len(origin))
     rows, numbers, values = zip(*found, strict=True)
     labelled = np.array(rows, dtype=np.int64)
     place = np.minimum(np.searchsorted(labelled, origin), len(labelled) - 1)
     is_labelled = labelled[place] == origin
     label_seq = np.where(is_labelled, np.array(numbers, dtype=np.int64)[place], NOT_LABELLED)
     return label_seq, pa.array(values, kind).take(pa.array(place, mask=~is_labelled))
+
+
+def _no_labels(task: Task, rows: int) -> tuple[NDArray[np.int64], pa.Array]:
+    kind = pa.string() if task.is_classification else pa.float64()
+    return np.full(rows, NOT_LABELLED, dtype=np.int64), pa.nulls(rows, kind)
 
 
 def _ordered(parts: Sequence[Window]) -> Window:

@@ -63,7 +63,7 @@ class WatchKeys(BaseModel):
     refresh_share: float = Field(
         default=_WATCH.refresh_share,
         gt=0,
-        description="share of new labels at which the champion's recipe is refitted",
+        description="share of new labels at which the champion's members are refitted",
     )
 
 
@@ -104,7 +104,8 @@ class SearchKeys(BaseModel):
     cooldown_rows: int = Field(
         default=_SEARCH.cooldown_rows,
         ge=0,
-        description="new labels before drift may begin another study",
+        description="new labels before a rise of the loss may begin another study; "
+        "as many as the last one began with at least",
     )
     seed: int = Field(default=_SEARCH.seed, ge=0, lt=2**31, description="seed of everything random")
 

@@ -13,7 +13,14 @@ from retuned.tune.work import TrialRequest, TrialScores, run_trial
 from retuned_pipelines.care.facts import Studied
 from retuned_pipelines.care.orders import Boundary
 from retuned_pipelines.evaluate.splits import reserve
-from retuned_pipelines.search.study import best, first_recipes, next_batch, space_of
+from retuned_pipelines.search.study import (
+    PLATEAU,
+    best,
+    first_recipes,
+    has_plateaued,
+    next_batch,
+    space_of,
+)
 from retuned_pipelines.search.trial import NO_COST, Trial
 
 if TYPE_CHECKING:
@@ -111,6 +118,9 @@ class Studies:
         firsts = first_recipes(spec.task, policy, order.champion)
         begun = self.clock.now()
         for batch in range(math.ceil(policy.trials / policy.batch)):
+            earlier = [trial for trial in trials if trial.batch < batch]
+            if has_plateaued(earlier, policy, len(firsts), spec.metric):
+                return f"the last {PLATEAU} trials brought nothing", False
             proposals = next_batch(space, policy, firsts, trials, batch)
             if not proposals:
                 return "nothing new was left to try", False

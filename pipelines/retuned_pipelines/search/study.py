@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retuned_pipelines.evaluate.metrics import loss_of
 from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
 from retuned_pipelines.recipe import EVERYTHING, Past
 from retuned_pipelines.search.sampler import propose
@@ -35,6 +36,12 @@ HALF_LIFE_SHARE = 0.2
 """Half-life of the rows' weights that is offered, as a share of the labelled rows."""
 
 MIN_WINDOW_ROWS = 200
+
+PLATEAU = 12
+"""A study ends when so many trials in a row, after the random ones, have brought nothing."""
+
+PLATEAU_GAIN = 0.005
+"""A smaller share of the best trial's loss than this is nothing."""
 
 _REDRAWS = 20
 
@@ -134,6 +141,26 @@ def next_batch(
                 )
                 break
     return tuple(proposals)
+
+
+def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, metric: str) -> bool:
+    """Whether the newest trials say that more search gains nothing.
+
+    Args:
+        trials: all trials of whole batches.
+        policy: method, and number of random trials.
+        firsts: how many recipes every study tries first.
+        metric: what scores are in.
+    """
+    begun = firsts + (policy.random_trials if policy.method is Method.AUTO else policy.batch)
+    ordered = sorted(trials, key=lambda trial: trial.number)
+    if len(ordered) < begun + PLATEAU:
+        return False
+    before = max((_score(trial) for trial in ordered[:-PLATEAU]), default=-math.inf)
+    since = max(_score(trial) for trial in ordered[-PLATEAU:])
+    if not math.isfinite(before):
+        return False
+    return since - before < PLATEAU_GAIN * abs(loss_of(metric, before))
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
