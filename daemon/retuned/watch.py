@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MIN_SCORED = 10
 """Fewer labels than this say nothing about who is better."""
 
-MAX_SCORED = 2000
+MAX_SCORED = 1000
 """Of more labels than this that come at once, as many are scored, evenly spaced in time."""
 
 

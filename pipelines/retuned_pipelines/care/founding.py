@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 GROWTH = 1.5
 """A refused first champion is attempted again with this many times the labelled rows."""
 
-ROWS = 10_000
+ROWS = 5_000
 """Labelled rows that a first champion is judged on at most: small before large."""
 
 CONSTANT = Recipe(family="constant")
