@@ -9,6 +9,7 @@ weights follow the losses (`weights`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from retuned_pipelines.models.families import default_recipe
@@ -40,6 +41,12 @@ MIN_ROWS = 100
 SHADOWS = 4
 """Members among which a single champion is switched."""
 
+CONSTANT_PRIOR = 0.15
+"""Of a constant that was better than the default at first."""
+
+JOINING = 0.25
+"""Weight with which a study's find joins, at the gate and after it."""
+
 QUARTER = 0.25
 
 
@@ -51,8 +58,14 @@ class _Wish:
     prior: float
 
 
-def founded(
-    task: Task, labelled: int, most: int, *, classes: int = 2, squares: bool = False
+def founded(  # noqa: PLR0913 (what the members depend on)
+    task: Task,
+    labelled: int,
+    most: int,
+    *,
+    classes: int = 2,
+    squares: bool = False,
+    is_constant_better: bool = False,
 ) -> tuple[Member, ...]:
     """The members to begin with, the most important first.
 
@@ -62,23 +75,29 @@ def founded(
         most: members at the most that answer; 1 is one at a time, out of a few.
         classes: how many classes are known.
         squares: whether large errors count more than in proportion (a squared metric).
+        is_constant_better: whether a constant is to be among them, the first.
     """
+    wanted: Iterable[_Wish]
     if classes > MANY_CLASSES:
         wanted = _many_classes(task, labelled)
     elif labelled > LARGE_ROWS:
         wanted = _large(task, labelled, squares=squares)
     else:
         wanted = _usual(task, labelled, squares=squares)
+    if is_constant_better:
+        wanted = chain((_Wish(Recipe(family="constant"), CONSTANT_PRIOR),), wanted)
     return _members(wanted, SHADOWS if most == 1 else most)
 
 
 def joined(members: Sequence[Member], recipe: Recipe, most: int) -> tuple[Member, ...]:
-    """The members with a new one, which gets half of the weight; the least one may have to go."""
+    """The members with a new one, which gets its share; the least one may have to go."""
     room = (SHADOWS if most == 1 else most) - 1
     kept = sorted(members, key=lambda member: -member.weight)[:room]
-    total = 2 * sum(member.weight for member in kept)
-    others = (Member(recipe=m.recipe, weight=m.weight / total) for m in kept if total)
-    return (Member(recipe=recipe, weight=0.5), *others)
+    total = sum(member.weight for member in kept)
+    others = (
+        Member(recipe=m.recipe, weight=(1 - JOINING) * m.weight / total) for m in kept if total
+    )
+    return (Member(recipe=recipe, weight=JOINING), *others)
 
 
 def _usual(task: Task, labelled: int, *, squares: bool) -> Iterator[_Wish]:

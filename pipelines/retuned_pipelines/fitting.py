@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,7 @@ class FittedModel:
         """
         if len(self.classes) == 1:
             return np.ones((len(matrix), 1))
-        if has_time_feature(self.recipe):
-            matrix = np.column_stack([matrix, np.full(len(matrix), _NOW)])
+        matrix = _prepared(self.recipe, matrix, np.full(len(matrix), _NOW))
         ask = self.estimator.predict if not self.classes else self.estimator.predict_proba
         return np.asarray(ask(matrix), dtype=np.float64)
 
@@ -91,9 +91,7 @@ def fit(  # noqa: PLR0913 (what a fit depends on)
     family = FAMILIES["constant" if is_constant else recipe.family]
     plan = Plan(task=task, params=recipe.settings, layout=layout, seed=seed, threads=threads)
     estimator = family.build(plan)
-    matrix = layout.encode(known.features)
-    if has_time_feature(recipe):
-        matrix = np.column_stack([matrix, -age])
+    matrix = _prepared(recipe, layout.encode(known.features), -age)
     with warnings.catch_warnings():
         # Convergence, constant columns and absent feature names are no news to anybody here.
         warnings.simplefilter("ignore")
@@ -129,9 +127,16 @@ def learned(past: Past, window: Window, changed_seq: int = 0) -> tuple[Window, N
     return known, age
 
 
-def has_time_feature(recipe: Recipe) -> bool:
-    """Whether a recipe's models have the position in time as their last feature."""
-    return recipe.past.time_feature and FAMILIES[recipe.family].takes_time
+def _prepared(
+    recipe: Recipe, matrix: NDArray[np.float64], time: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The matrix (n, features) as the recipe's family takes it, with the time (n) if wanted."""
+    family = FAMILIES[recipe.family]
+    if math.isfinite(family.largest):
+        matrix = np.clip(matrix, -family.largest, family.largest)
+    if recipe.past.time_feature and family.takes_time:
+        matrix = np.column_stack([matrix, time])
+    return matrix
 
 
 def _weights(past: Past, age: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

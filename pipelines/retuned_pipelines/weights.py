@@ -130,7 +130,7 @@ def _relative(
 ) -> NDArray[np.float64]:
     best = float(loss[live].min())
     scale = best + mean_loss
-    if scale <= 0:
+    if scale <= np.finfo(np.float64).tiny:
         return np.zeros_like(loss)
     return np.where(live, np.minimum(CLIP, (np.nan_to_num(loss) - best) / scale), 0.0)
 

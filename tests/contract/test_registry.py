@@ -30,14 +30,14 @@ from retuned.runtime.clock import VirtualClock
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import BEGINNING, Boundary
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
-from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.search.trial import Cost, Origin, Trial
-from retuned_pipelines.version import Member, Revision, Version
+from retuned_pipelines.version import Member, Revision, Standing, Version
 
 MODEL = "demo"
 KEY = SigningKey(bytes(range(32)))
 DATA = b"a fitted model"
-RECIPE = Recipe.of("linear", {"alpha": 0.1, "fit_intercept": True}, 200)
+RECIPE = Recipe.of("linear", {"alpha": 0.1, "fit_intercept": True}, Past(rows=200))
 
 
 def bundled() -> Path:
@@ -134,6 +134,7 @@ def revision(of: int = 1, number: int = 1, data: bytes = DATA, model: str = MODE
         schema_digest="abc",
         libraries={"scikit-learn": "1.9", "numpy": "2.4"},
         created_at=11.25,
+        standing=Standing(weights=(0.7, 0.3), low=(0, 2), fitted=(800, 700), patience=(1, 4)),
     )
 
 

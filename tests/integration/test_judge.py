@@ -32,6 +32,7 @@ ORDER = Judge(
     rival_name="constant",
     study="",
     boundary=BEGINNING,
+    rows=5000,
 )
 
 

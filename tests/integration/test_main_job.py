@@ -15,6 +15,7 @@ from tests.integration.household import Household
 from retuned.registry.connect import connect
 from retuned.registry.server import EmbeddedRedis
 from retuned_pipelines.care.facts import Called
+from retuned_pipelines.recipe import EVERYTHING
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Origin, Trial
 from retuned_pipelines.spec import (
@@ -253,17 +254,16 @@ def test_the_weights_of_an_ensemble_follow_the_losses(house: Household) -> None:
     house.settle()
     founded = house.registry.versions("demo")[0].members
     assert len(founded) == 5
-    assert founded[0].recipe.window_rows is None
+    assert founded[0].recipe.past == EVERYTHING
     for first in range(1000, 2000, 200):
         house.send(world(first, first + 200, slope=-3.0))
         house.settle()
     champion = house.stage.of("demo")
     assert champion is not None
     assert champion.crowned.version.number == 1
-    assert champion.crowned.revision.standing is not None
     weights = dict(zip(founded, champion.weights, strict=True))
-    short = next(member for member in founded if member.recipe.window_rows == 250)
-    assert weights[short] > 2 * short.weight
+    follower = next(member for member in founded if member.recipe.past.time_feature)
+    assert weights[follower] > 2 * follower.weight
     assert weights[founded[0]] < founded[0].weight
     assert sum(champion.weights) == pytest.approx(1.0)
     # What serves is what was signed, and is there again after a restart.

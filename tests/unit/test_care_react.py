@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from retuned_pipelines.care import react
+from retuned_pipelines.care import react, retune
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -37,14 +37,15 @@ from retuned_pipelines.care.orders import (
 from retuned_pipelines.care.state import CareState, Choice
 from retuned_pipelines.drift.report import Aspect, DriftReport, Measurement, Span
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
-from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Cost
 from retuned_pipelines.spec import ModelSpec
+from retuned_pipelines.version import Came
 
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error")
 COST = Cost(wall_s=2.0, cpu_s=1.5, peak_mb=100.0)
-BETTER = Recipe.of("linear", {"alpha": 0.5}, 200)
+BETTER = Recipe.of("linear", {"alpha": 0.5}, Past(rows=200))
 
 
 def arrived(rows: int, labelled: int, now: float = 1.0) -> Arrived:
@@ -121,7 +122,7 @@ def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTE
             return Fitted(
                 now=2.0,
                 order=order.id,
-                artifacts=("ab",),
+                artifacts=tuple(f"a{n}" for n in range(len(order.version.members))),
                 rows=1000,
                 first_seq=1,
                 last_seq=1000,
@@ -202,7 +203,8 @@ def test_the_first_champion_is_announced_and_studied_at_once() -> None:
     state, study = crowned()
     assert state.reign is not None
     assert state.reign.revision.name == "1.1"
-    assert study.champion == (state.reign.version.members[0].recipe,)
+    weightiest = sorted(state.reign.version.members, key=lambda member: -member.weight)
+    assert study.champion == tuple(member.recipe for member in weightiest[:3])
     assert state.last_decision is not None
     assert state.last_decision.choice is Choice.RETUNE
 
@@ -253,11 +255,14 @@ def test_a_study_without_a_good_trial_challenges_nobody() -> None:
 
 def test_new_labels_refit_the_champion_as_a_revision_without_a_gate() -> None:
     state = settled()
-    state, orders = react(SPEC, state, arrived(1099, 1099))
+    state, orders = react(SPEC, state, arrived(1020, 1020))
     assert not works(orders)
-    state, orders = react(SPEC, state, arrived(1100, 1100))
+    state, orders = react(SPEC, state, arrived(1021, 1021))
     (refit,) = works(orders)
     assert isinstance(refit, Refit)
+    assert state.reign is not None
+    assert refit.members == tuple(range(len(state.reign.version.members)))
+    assert refit.serving == state.reign.revision
     state, orders = react(SPEC, state, result_of(refit))
     state, orders = react(SPEC, state, result_of(works(orders)[0]))
     assert state.reign is not None
@@ -291,24 +296,136 @@ def test_input_drift_alone_never_begins_a_search() -> None:
     assert state.last_decision.choice is Choice.NOTHING
 
 
-def test_a_risen_loss_begins_a_search() -> None:
-    state = replace(settled(), labelled=3000, studied_labelled=1000)
+def known(labelled: int) -> CareState:
+    """Have a champion that knows so many labels, of which the last study had 1,000."""
+    state = replace(settled(), labelled=labelled, rows=labelled, checked_rows=labelled)
     assert state.reign is not None
-    state = replace(state, reign=replace(state.reign, labelled=3000))
-    _, orders = measured(state, report(loss=True))
-    assert isinstance(works(orders)[-1], Study)
-    assert "rose by 20.0%" in reasons(orders)
+    return replace(state, reign=replace(state.reign, labelled=labelled))
 
 
-def test_a_risen_loss_right_after_a_study_waits_for_the_cooldown() -> None:
-    _, orders = measured(settled(), report(loss=True))
+def test_a_risen_loss_is_first_met_with_a_refit_of_all_members() -> None:
+    state = replace(known(3000), labelled=3030)
+    state, orders = measured(state, report(loss=True))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert state.reign is not None
+    assert len(refit.members) == len(state.reign.version.members)
+    assert "Refit before searching" in reasons(orders)
+    assert state.last_decision is not None
+    assert state.last_decision.choice is Choice.REFRESH
+    assert refit.changed_seq == state.changed_seq > 0
+
+
+def test_a_rise_that_a_refit_did_not_recover_begins_a_search() -> None:
+    state, orders = measured(known(3000), report(loss=True))
     assert not works(orders)
-    assert "cooldown" in reasons(orders)
+    assert "knows all labels" in reasons(orders)
+    _, orders = measured(state, report(loss=True))
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    assert "rose by 20.0%" in reasons(orders)
+    assert "Refitting did not recover it" in reasons(orders)
 
 
-def test_much_more_to_learn_from_begins_a_search() -> None:
-    _, orders = react(SPEC, settled(), arrived(4000, 4000))
-    assert [type(work) for work in works(orders)] == [Refit, Measure, Study]
+def test_a_rise_that_has_passed_is_forgotten() -> None:
+    state, _ = measured(known(3000), report(loss=True))
+    state, _ = measured(state, report())
+    _, orders = measured(state, report(loss=True))
+    assert not works(orders)
+
+
+@pytest.mark.parametrize(("labelled", "begins"), [(2999, False), (3000, True)])
+def test_a_search_waits_for_the_cooldown(labelled: int, begins: bool) -> None:  # noqa: FBT001
+    assert SPEC.search.cooldown_rows == 2000
+    state, _ = measured(known(labelled), report(loss=True))
+    _, orders = measured(state, report(loss=True))
+    assert bool(works(orders)) is begins
+    if not begins:
+        assert "1999 labels came since the last one, it waits for 2000" in reasons(orders)
+
+
+def test_a_search_waits_for_as_many_labels_as_the_last_one_had() -> None:
+    state, _ = measured(replace(known(5000), studied_labelled=2600), report(loss=True))
+    _, orders = measured(state, report(loss=True))
+    assert not works(orders)
+
+
+def test_much_more_to_learn_from_begins_a_search_once_fits_have_cost_twice_as_much() -> None:
+    state = known(4000)
+    cost = retune.study_effort(SPEC, state)
+    assert cost == 40 * 3 * 0.75 * 4000
+    for spent, begins in ((2 * cost - 1, False), (2 * cost, True)):
+        _, orders = react(SPEC, replace(state, spent=spent), arrived(4000, 4000))
+        assert bool(works(orders)) is begins
+    _, orders = react(SPEC, replace(known(3999), spent=1e9), arrived(3999, 3999))
+    assert not works(orders)
+
+
+def test_fits_are_what_is_spent_and_a_study_begins_anew() -> None:
+    state, orders = react(SPEC, settled(), arrived(1021, 1021))
+    state, _ = react(SPEC, state, result_of(works(orders)[0]))
+    assert state.spent > 1021
+    state, _ = react(SPEC, state, call("retune"))
+    assert state.spent == 0
+
+
+def test_where_fits_are_dear_the_first_search_waits() -> None:
+    state, orders = react(SPEC, CareState(), arrived(60_000, 60_000))
+    for kind in (Judge, Refit, Publish):
+        (order,) = works(orders)
+        assert isinstance(order, kind)
+        state, orders = react(SPEC, state, result_of(order))
+    assert not works(orders)
+    assert "No first study yet" in reasons(orders)
+    assert state.last_decision is not None
+    assert state.last_decision.saved > 0
+    _, orders = react(SPEC, replace(state, spent=1e9), arrived(60_000, 60_000))
+    assert isinstance(works(orders)[0], Study)
+
+
+def test_where_no_member_is_worth_a_fit_only_the_weights_follow() -> None:
+    state = known(100_000)
+    assert state.reign is not None
+    count = len(state.reign.version.members)
+    standing = replace(
+        state.reign.revision.standing, fitted=(100_000,) * count, patience=(64,) * count
+    )
+    revision = replace(state.reign.revision, standing=standing)
+    state = replace(state, reign=replace(state.reign, revision=revision))
+    state, orders = react(SPEC, state, arrived(103_000, 103_000))
+    (refit, _) = works(orders)
+    assert isinstance(refit, Refit)
+    assert refit.members == ()
+    assert refit.wants_elder
+    assert "No gain" in reasons(orders)
+    assert state.last_decision is not None
+    assert state.last_decision.choice is Choice.NOTHING
+    assert state.last_decision.saved > 0
+
+
+def test_a_retired_member_loses_its_artifact_and_is_fitted_no_more() -> None:
+    state, orders = react(SPEC, settled(), arrived(1021, 1021))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert refit.serving is not None
+    count = len(refit.version.members)
+    nearly = replace(refit.serving.standing, low=(0,) * (count - 1) + (7,))
+    nearly = replace(nearly, weights=(1 - 0.001,) + (0.0,) * (count - 2) + (0.001,))
+    order = replace(refit, serving=replace(refit.serving, standing=nearly))
+    state = replace(state, flight=(order,))
+    losses = ((1.0,) * (count - 1) + (9.0,),) * 8
+    fitted = result_of(order)
+    assert isinstance(fitted, Fitted)
+    state, orders = react(SPEC, state, replace(fitted, came=Came(losses)))
+    (publish,) = works(orders)
+    assert isinstance(publish, Publish)
+    assert publish.revision.artifacts[-1] == ""
+    assert "" not in publish.revision.artifacts[:-1]
+    state, orders = react(SPEC, state, result_of(publish))
+    _, orders = react(SPEC, state, arrived(1100, 1100))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert refit.members == tuple(range(count - 1))
 
 
 def test_the_schedule_begins_a_search_only_if_labels_came() -> None:
@@ -423,15 +540,15 @@ def abandoned(order: Work) -> Abandoned:
 
 
 def test_an_abandoned_refit_waits_for_more_labels() -> None:
-    state, orders = react(SPEC, settled(), arrived(1100, 1100))
+    state, orders = react(SPEC, settled(), arrived(1021, 1021))
     (refit,) = works(orders)
     state, orders = react(SPEC, state, abandoned(refit))
     assert told(orders) == ["abandoned"]
     assert not works(orders)
     assert not state.is_taking_over
-    _, orders = react(SPEC, state, arrived(1209, 1209))
+    _, orders = react(SPEC, state, arrived(1041, 1041))
     assert not works(orders)
-    _, orders = react(SPEC, state, arrived(1210, 1210))
+    _, orders = react(SPEC, state, arrived(1042, 1042))
     assert isinstance(works(orders)[0], Refit)
 
 

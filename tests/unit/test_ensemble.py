@@ -1,98 +1,98 @@
-"""Ensembles: who is in, and how the weights follow the losses."""
+"""The members that a champion begins with."""
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from collections.abc import Sequence
 
-from retuned_pipelines.ensemble import MIN_ROWS, founded, joined, reweighted
-from retuned_pipelines.models.families import default_recipe
+import pytest
+
+from retuned_pipelines.ensemble import LARGE_ROWS, MIN_ROWS, SAMPLE_ROWS, SHADOWS, founded, joined
+from retuned_pipelines.models.families import FAMILIES, default_recipe
+from retuned_pipelines.recipe import EVERYTHING, Past, Recipe
 from retuned_pipelines.schema import Task
-from retuned_pipelines.version import Member, Standing
+from retuned_pipelines.version import Member
+
+NEW = Recipe.of("linear", {"alpha": 2.0}, Past(rows=300))
+
+
+def families(members: Sequence[Member]) -> list[str]:
+    return [member.recipe.family for member in members]
 
 
 @pytest.mark.parametrize("task", list(Task))
-def test_the_first_member_is_the_default_recipe_on_everything(task: Task) -> None:
-    assert founded(task, 10_000, 9)[0].recipe == default_recipe(task)
-    (only,) = founded(task, 10_000, 1)
-    assert only == Member(recipe=default_recipe(task), weight=1.0)
-
-
-def test_members_are_distinct_and_their_weights_add_up() -> None:
-    members = founded(Task.REGRESSION, 10_000, 9)
-    assert len({member.recipe for member in members}) == len(members) == 9
-    assert sum(member.weight for member in members) == pytest.approx(1.0)
-    assert {member.recipe.family for member in members} == {"lightgbm", "linear"}
-
-
-def test_windows_that_are_too_short_are_left_out() -> None:
-    members = founded(Task.BINARY, 3 * MIN_ROWS, 9)
-    windows = [m.recipe.window_rows for m in members if m.recipe.window_rows is not None]
-    assert min(windows) >= MIN_ROWS
-    assert len(members) < 9
-
-
-def test_a_new_member_gets_half_and_the_least_one_goes() -> None:
-    old = founded(Task.BINARY, 10_000, 4)
-    recipe = default_recipe(Task.BINARY, "linear")
-    new = joined(old, recipe, 4)
-    assert len(new) == 4
-    assert new[0] == Member(recipe=recipe, weight=0.5)
-    assert sum(member.weight for member in new) == pytest.approx(1.0)
-    gone = {m.recipe for m in old} - {m.recipe for m in new}
-    assert gone == {min(old, key=lambda member: member.weight).recipe}
-
-
-def test_a_single_champion_is_simply_replaced() -> None:
-    recipe = default_recipe(Task.BINARY, "linear")
-    assert joined(founded(Task.BINARY, 1000, 1), recipe, 1) == (Member(recipe=recipe),)
-
-
-weights = st.lists(st.floats(0.01, 1.0), min_size=2, max_size=9)
-
-
-@given(weights, st.data())
-def test_weights_stay_a_distribution_and_no_member_is_ever_lost(
-    prior: list[float], data: st.DataObject
+@pytest.mark.parametrize("labelled", [500, 5_000, LARGE_ROWS, LARGE_ROWS + 1, 400_000])
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_a_champion_begins_with_the_default_on_everything_among_others(
+    task: Task, labelled: int, classes: int
 ) -> None:
-    share = np.array(prior) / sum(prior)
-    losses = data.draw(
-        st.lists(st.floats(0, 1e6), min_size=len(prior), max_size=len(prior)).map(np.array)
-    )
-    standing = Standing(weights=tuple(share))
-    for _ in range(5):
-        standing = reweighted(standing, share.tolist(), losses)
-        assert sum(standing.weights) == pytest.approx(1.0)
-        assert all(w >= 0.099 * p for w, p in zip(standing.weights, share, strict=True))
+    members = founded(task, labelled, 8, classes=classes)
+    assert 3 <= len(members) <= 8
+    assert default_recipe(task) in [member.recipe for member in members]
+    assert len({member.recipe for member in members}) == len(members)
+    assert sum(member.weight for member in members) == pytest.approx(1.0)
+    assert all(member.weight > 0 for member in members)
+    for member in members:
+        known = FAMILIES[member.recipe.family].default(task).keys()
+        assert member.recipe.settings.keys() == known
 
 
-def test_equal_losses_change_nothing_and_better_ones_gain() -> None:
-    prior = [0.5, 0.3, 0.2]
-    same = reweighted(Standing(weights=(0.5, 0.3, 0.2)), prior, np.ones(3))
-    assert same.weights == pytest.approx(prior)
-    moved = reweighted(Standing(weights=(0.5, 0.3, 0.2)), prior, np.array([1.0, 1.0, 0.5]))
-    assert moved.weights[2] > 0.2
-    assert moved.weights[0] < 0.5
+@pytest.mark.parametrize("most", [2, 3, 5])
+def test_there_are_never_more_members_than_allowed(most: int) -> None:
+    assert len(founded(Task.BINARY, 5_000, most)) == most
 
 
-def test_perfect_members_are_no_division_by_zero() -> None:
-    assert reweighted(Standing(weights=(0.5, 0.5)), [0.5, 0.5], np.zeros(2)).weights == (0.5, 0.5)
+def test_one_that_answers_is_chosen_out_of_a_few() -> None:
+    members = founded(Task.BINARY, 5_000, 1)
+    assert len(members) == SHADOWS
+    assert members[0].recipe == default_recipe(Task.BINARY)
 
 
-def test_weights_follow_the_best_member_when_it_changes() -> None:
-    """Tracking regret: close to the best member of each half, and better than any for both."""
-    rng = np.random.default_rng(0)
-    standing, prior = Standing(weights=(0.5, 0.3, 0.2)), [0.5, 0.3, 0.2]
-    ours, members = [], []
-    for period in range(80):
-        losses = np.array([1.0, 1.0, 1.2]) + rng.normal(0, 0.05, 3)
-        losses[0 if period < 40 else 1] = 0.5 + rng.normal(0, 0.05)
-        ours.append(float(np.dot(standing.weights, losses)))
-        members.append(losses)
-        standing = reweighted(standing, prior, losses)
-    best_fixed = float(np.mean(members, axis=0).min())
-    hindsight = float(np.mean(np.min(members, axis=1)))
-    assert np.mean(ours) < best_fixed - 0.1
-    assert np.mean(ours) < hindsight + 0.12
+def test_windows_with_too_few_rows_are_left_out() -> None:
+    rows = [m.recipe.past.rows for m in founded(Task.BINARY, 4 * MIN_ROWS - 1, 8)]
+    assert min(size for size in rows if size is not None) == 4 * MIN_ROWS - 1
+    rows = [m.recipe.past.rows for m in founded(Task.BINARY, 4 * MIN_ROWS, 8)]
+    assert min(size for size in rows if size is not None) == MIN_ROWS
+
+
+def test_of_many_rows_all_but_the_first_learn_from_a_sample() -> None:
+    first, *others = founded(Task.REGRESSION, 400_000, 8)
+    assert first.recipe.past == EVERYTHING
+    assert all(member.recipe.past.size(400_000) <= SAMPLE_ROWS for member in others)
+
+
+def test_many_classes_are_mostly_left_to_forests() -> None:
+    members = founded(Task.MULTICLASS, 5_000, 8, classes=40)
+    assert families(members).count("lightgbm") == 1
+    assert families(members).count("forest") == 2
+    assert "forest" not in families(founded(Task.MULTICLASS, 5_000, 8, classes=10))
+
+
+def test_absolute_errors_are_learned_only_where_the_metric_is_no_squared_one() -> None:
+    def objectives(*, squares: bool) -> set[object]:
+        members = founded(Task.REGRESSION, 5_000, 8, squares=squares)
+        return {m.recipe.settings.get("objective") for m in members} - {None}
+
+    assert objectives(squares=False) == {"regression", "regression_l1"}
+    assert objectives(squares=True) == {"regression"}
+
+
+def test_a_new_member_gets_half_of_the_weight() -> None:
+    members = founded(Task.BINARY, 5_000, 4)
+    found = joined(members, NEW, 8)
+    assert found[0] == Member(recipe=NEW, weight=0.5)
+    assert {m.recipe for m in found[1:]} == {m.recipe for m in members}
+    assert sum(member.weight for member in found) == pytest.approx(1.0)
+
+
+def test_the_least_member_makes_room() -> None:
+    members = founded(Task.BINARY, 5_000, 4)
+    found = joined(members, NEW, 4)
+    least = min(members, key=lambda member: member.weight)
+    assert len(found) == 4
+    assert least.recipe not in [member.recipe for member in found]
+
+
+def test_a_find_leads_where_one_answers_and_the_others_stay_in_its_shadow() -> None:
+    found = joined(founded(Task.BINARY, 5_000, 1), NEW, 1)
+    assert found[0].recipe == NEW
+    assert len(found) == SHADOWS

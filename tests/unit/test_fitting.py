@@ -10,7 +10,7 @@ from tests.samples import mixed, window_of
 
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit
 from retuned_pipelines.models.families import default_recipe
-from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 
 CONSTANT = Recipe(family="constant")
@@ -18,13 +18,13 @@ CONSTANT = Recipe(family="constant")
 
 def test_only_the_newest_labelled_rows_are_learned_from() -> None:
     window = window_of({"x": np.arange(6.0)}, [100.0, 100.0, 1.0, None, 1.0, None])
-    model = fit(replace(CONSTANT, window_rows=2), window, Task.REGRESSION)
+    model = fit(replace(CONSTANT, past=Past(rows=2)), window, Task.REGRESSION)
     assert model.predict(np.zeros((1, 1))).tolist() == [1.0]
 
 
 def test_a_vocabulary_knows_only_what_was_learned_from() -> None:
     window = window_of({"c": ["old", "old", "new", "new"]}, [1.0, 2.0, 3.0, 4.0])
-    model = fit(replace(CONSTANT, window_rows=2), window, Task.REGRESSION)
+    model = fit(replace(CONSTANT, past=Past(rows=2)), window, Task.REGRESSION)
     assert model.layout.vocabularies == {"c": ("new",)}
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retuned_pipelines.models.families import default_recipe
-from retuned_pipelines.recipe import Recipe
+from retuned_pipelines.recipe import EVERYTHING, Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.sampler import propose
 from retuned_pipelines.search.space import Choice, Real, Space, Whole
@@ -30,7 +30,7 @@ from retuned_pipelines.spec import Method, SearchPolicy
 
 POLICY = SearchPolicy(trials=16, random_trials=4, batch=4)
 SPACE = space_of(Task.REGRESSION, POLICY, 10_000)
-CHAMPION = Recipe.of("linear", {"alpha": 3.0, "loss": "huber"}, 2000)
+CHAMPION = Recipe.of("linear", {"alpha": 3.0, "loss": "huber"}, Past(rows=2000))
 
 Score = Callable[[Recipe], float | None]
 
@@ -108,7 +108,7 @@ def test_no_recipe_is_tried_twice(
 
 
 def test_a_small_space_is_exhausted_without_repeating() -> None:
-    space = Space(families={"linear": {"loss": Choice(("squared", "huber"))}}, windows=(None,))
+    space = Space(families={"linear": {"loss": Choice(("squared", "huber"))}}, pasts=(EVERYTHING,))
     found = study(replace(POLICY, families=()), space=space, champion=())
     assert 1 <= len(found) <= 2
     assert len({trial.recipe for trial in found}) == len(found)
@@ -143,15 +143,19 @@ def test_a_bayesian_study_is_random_for_one_batch_only() -> None:
 
 @given(st.integers(0, 10**6))
 def test_windows_offered_are_shares_of_the_rows_that_are_not_too_small(rows: int) -> None:
-    windows = space_of(Task.BINARY, POLICY, rows).windows
-    sizes = [size for size in windows if size is not None]
-    assert windows[0] is None
+    pasts = space_of(Task.BINARY, POLICY, rows).pasts
+    sizes = [past.rows for past in pasts if past.rows is not None]
+    assert pasts[0] == EVERYTHING
+    assert Past(time_feature=True) in pasts
+    assert not any(past.since_change for past in pasts)
+    changed = space_of(Task.BINARY, POLICY, rows, has_changed=True).pasts
+    assert set(changed) - set(pasts) == {Past(since_change=True)}
     assert sizes == sorted(set(sizes), reverse=True)
     assert all(MIN_WINDOW_ROWS <= size <= rows / 2 + 1 for size in sizes)
 
 
 def is_within(space: Space, recipe: Recipe) -> bool:
-    if recipe.window_rows not in space.windows:
+    if recipe.past not in space.pasts:
         return False
     for name, dimension in space.families[recipe.family].items():
         value = recipe.settings[name]
@@ -173,7 +177,7 @@ def test_what_is_proposed_lies_in_the_space(origin: Origin) -> None:
 def test_a_champion_from_outside_of_the_space_does_no_harm() -> None:
     foreign = [
         Recipe.of("linear", {"alpha": 1e9, "loss": "squared"}),
-        Recipe.of("linear", {"alpha": 1.0, "loss": "squared"}, 12_345),
+        Recipe.of("linear", {"alpha": 1.0, "loss": "squared"}, Past(rows=12_345)),
         Recipe(family="constant"),
     ]
     found = study(champion=foreign)
@@ -194,7 +198,7 @@ def test_a_study_in_which_everything_fails_goes_on() -> None:
 def test_the_estimator_beats_chance_on_average() -> None:
     space = Space(
         families={"linear": {"a": Real(-5.0, 5.0), "b": Real(-5.0, 5.0), "c": Whole(0, 20)}},
-        windows=(None,),
+        pasts=(EVERYTHING,),
     )
 
     def bowl(recipe: Recipe) -> float:
@@ -290,7 +294,7 @@ def test_costs_add_up_but_peaks_do_not() -> None:
 def test_a_recipe_survives_json(
     params: dict[str, str | int | float | bool | None], rows: int | None
 ) -> None:
-    recipe = Recipe.of("linear", params, rows)
+    recipe = Recipe.of("linear", params, Past(rows=rows, time_feature=rows is None))
     again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
     assert again == recipe
     assert again.digest == recipe.digest

@@ -24,6 +24,7 @@ from retuned_pipelines.models.families import FAMILIES
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.schema import Feature, Kind, Schema, Task
 from retuned_pipelines.version import Member, Revision, Version
+from retuned_pipelines.weights import begun
 from retuned_pipelines.window import Window
 
 KEY = SigningKey(bytes(range(32)))
@@ -120,6 +121,7 @@ def crowned(
         schema_digest=SCHEMA.digest,
         libraries={},
         created_at=1.0,
+        standing=begun(version.members, ROWS, is_single=False),
     )
     return Crowned(version=version, revision=revision, epoch=number)
 

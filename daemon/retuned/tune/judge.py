@@ -13,6 +13,7 @@ from retuned.tune.executor import Call, Limits, Outcome, Priority
 from retuned.tune.work import BlockRequest, predict_block
 from retuned_pipelines.care.facts import Judged
 from retuned_pipelines.care.orders import BEGINNING
+from retuned_pipelines.ensemble import JOINING
 from retuned_pipelines.evaluate import gate
 from retuned_pipelines.evaluate.metrics import is_row_mean
 from retuned_pipelines.evaluate.splits import blocks, reserve
@@ -178,7 +179,7 @@ def _evidence(
         # The challenger is compared as it would serve: as one more member.
         weights = np.array([member.weight for member in order.champion])
         rival = np.tensordot(weights / weights.sum(), np.array(answers[1:]), axes=1)
-        challenger = (challenger + rival) / 2
+        challenger = JOINING * challenger + (1 - JOINING) * rival
     return gate.Evidence(
         target=encoded_target(rows, classes),
         challenger=challenger,

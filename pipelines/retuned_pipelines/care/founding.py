@@ -1,4 +1,9 @@
-"""The first champion: the default recipe, as soon as it beats a constant."""
+"""The first champion: the default recipe and others beside it, once there are enough labels.
+
+Where the default is no better than a constant, the constant is a member too, and leads at first:
+the answers are then never much worse than the usual class or value, and better as soon as
+something has been learned.
+"""
 
 from __future__ import annotations
 
@@ -6,21 +11,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retuned_pipelines.care.orders import BEGINNING, Judge
-from retuned_pipelines.care.step import Answer, launch, next_id
+from retuned_pipelines.care.step import CONSTANT, Answer, launch, next_id
 from retuned_pipelines.models.families import default_recipe
-from retuned_pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
     from retuned_pipelines.care.state import CareState
+    from retuned_pipelines.evaluate.verdict import Verdict
     from retuned_pipelines.spec import ModelSpec
 
 GROWTH = 1.5
-"""A refused first champion is attempted again with this many times the labelled rows."""
+"""Where the evidence was too little, the first champion is attempted again with this many times
+the labelled rows."""
 
-ROWS = 5_000
+ROWS = 10_000
 """Labelled rows that a first champion is judged on at most: small before large."""
 
-CONSTANT = Recipe(family="constant")
+
+def is_evidence(spec: ModelSpec, verdict: Verdict) -> bool:
+    """Whether the first verdict, whatever it is, says enough to begin with."""
+    return verdict.blocks >= spec.gate.min_blocks
 
 
 def found(spec: ModelSpec, state: CareState) -> Answer:

@@ -28,7 +28,7 @@ from retuned_pipelines.care.facts import (
     Studied,
     Ticked,
 )
-from retuned_pipelines.care.founding import found
+from retuned_pipelines.care.founding import found, is_evidence
 from retuned_pipelines.care.orders import (
     Judge,
     Measure,
@@ -179,7 +179,8 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
             "cpu_s": round(fact.cost.cpu_s, 3),
         },
     )
-    if not fact.verdict.is_promoted:
+    is_first = state.reign is None and is_evidence(spec, fact.verdict)
+    if not (fact.verdict.is_promoted or is_first):
         return state, (told,)
     version = _new_version(spec, state, order, fact.verdict, fact.now)
     state, orders = refit(state, version)
@@ -327,7 +328,7 @@ def _new_version(
     return Version(
         model=spec.name,
         number=state.versions + 1,
-        members=_crowned(spec, state, order),
+        members=_crowned(spec, state, order, verdict),
         verdict=verdict,
         study=order.study,
         parent=0 if state.reign is None else state.reign.version.number,
@@ -335,8 +336,10 @@ def _new_version(
     )
 
 
-def _crowned(spec: ModelSpec, state: CareState, order: Judge) -> tuple[Member, ...]:
-    """The members of the version that won."""
+def _crowned(
+    spec: ModelSpec, state: CareState, order: Judge, verdict: Verdict
+) -> tuple[Member, ...]:
+    """The members of the version that won, or of the first one."""
     most = spec.serve.max_members
     if state.reign is not None:
         return ensemble.joined(members(state.reign), order.challenger, most)
@@ -346,6 +349,7 @@ def _crowned(spec: ModelSpec, state: CareState, order: Judge) -> tuple[Member, .
         most,
         classes=state.classes,
         squares=is_squared(spec.metric),
+        is_constant_better=not verdict.is_promoted,
     )
 
 

@@ -15,7 +15,6 @@ from retuned_pipelines.care.step import (
     launch,
     members,
     next_id,
-    recipes,
 )
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ def _meet(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         id=next_id(state),
         as_of=state.last_seq,
         challenger=challenger.recipe,
-        rival=recipes(reign)[0],
+        rival=members(reign)[0].recipe,
         rival_name="champion",
         study=challenger.study,
         boundary=challenger.boundary,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from retuned_pipelines import upkeep
 from retuned_pipelines.care.orders import Study
-from retuned_pipelines.care.refresh import refresh
+from retuned_pipelines.care.refresh import JUDGED_MEMBERS, refresh
 from retuned_pipelines.care.state import Choice
 from retuned_pipelines.care.step import Answer, decide, decide_nothing, launch, recipes
 from retuned_pipelines.drift.report import Aspect
@@ -110,7 +110,8 @@ def grow(spec: ModelSpec, state: CareState) -> Answer:
 
 def retune(spec: ModelSpec, state: CareState, reason: str) -> Answer:
     """Order a study, where none is under way."""
-    if state.reign is None or state.is_searching:
+    reign = state.reign
+    if reign is None or state.is_searching:
         return decide_nothing(state, reason, "A study is already under way.")
     state, told = decide(
         state,
@@ -122,7 +123,7 @@ def retune(spec: ModelSpec, state: CareState, reason: str) -> Answer:
     study = Study(
         id=f"s{state.studies + 1}",
         as_of=state.last_seq,
-        champion=() if state.reign is None else recipes(state.reign),
+        champion=recipes(reign)[:JUDGED_MEMBERS],
         changed_seq=state.changed_seq,
     )
     state = replace(

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from retuned_pipelines.care.orders import Notify, Order, Work
 from retuned_pipelines.care.state import CareState, Choice, Decision
+from retuned_pipelines.recipe import Recipe
 
 if TYPE_CHECKING:
     from retuned_pipelines.care.state import Reign
-    from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.version import Member
+
+CONSTANT = Recipe(family="constant")
 
 Answer = tuple[CareState, tuple[Order, ...]]
 
@@ -74,8 +76,10 @@ def decide_nothing(state: CareState, *reasons: str, saved: float = 0.0) -> Answe
 
 
 def recipes(reign: Reign) -> tuple[Recipe, ...]:
-    """The champion's recipes, those of retired members aside, the weightiest first."""
-    return tuple(member.recipe for member in members(reign))
+    """The champion's recipes, the weightiest first; a constant and retired members aside."""
+    return tuple(
+        member.recipe for member in members(reign) if member.recipe.family != CONSTANT.family
+    )
 
 
 def members(reign: Reign) -> tuple[Member, ...]:

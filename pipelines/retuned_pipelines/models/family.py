@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class Family:
         fit_params: keyword arguments of the pipeline's ``fit``.
         takes_time: whether the position in time may be a feature: whether what is beyond the
             newest rows is answered as the newest, and not extrapolated.
+        largest: larger numbers are taken as this one (single precision ends at 3.4e38).
         effort: what fitting one row costs, for a number of classes (1 for two, and for
             numbers), relative to LightGBM's defaults.
     """
@@ -59,4 +61,5 @@ class Family:
     build: Callable[[Plan], Pipeline]
     fit_params: Callable[[Plan], Mapping[str, Any]] = lambda _plan: {}
     takes_time: bool = False
+    largest: float = math.inf
     effort: Callable[[Mapping[str, Scalar], int], float] = lambda _params, _classes: 0.0

@@ -29,8 +29,9 @@ def _space(_task: Task) -> Mapping[str, Dimension]:
     }
 
 
-def _default(_task: Task) -> Mapping[str, Scalar]:
-    return {"n_estimators": 60, "min_samples_leaf": 3, "max_features": 0.5}
+def _default(task: Task) -> Mapping[str, Scalar]:
+    features = 1.0 if task is Task.REGRESSION else 0.5
+    return {"n_estimators": 60, "min_samples_leaf": 3, "max_features": features}
 
 
 def _build(plan: Plan) -> Pipeline:
@@ -50,5 +51,6 @@ FOREST = Family(
     default=_default,
     build=_build,
     takes_time=True,
+    largest=1e37,
     effort=_effort,
 )
