@@ -89,6 +89,13 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     replay.add_argument(
         "--bootstrap", type=float, default=0.2, help="share that is known at the start (.2)"
     )
+    replay.add_argument(
+        "--label-delay",
+        type=int,
+        default=0,
+        metavar="PERIODS",
+        help="labels come so many periods later than at the end of their own (default 0)",
+    )
     replay.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     replay.add_argument("--workers", type=int, default=0, help="child processes; 0: one a core")
     replay.add_argument("--json", type=Path, metavar="OUT", help="write everything there")

@@ -12,7 +12,7 @@ from rich.table import Table
 from retuned.api import Api
 from retuned.screen import screen
 from retuned.settings import load
-from retuned.tell import tell
+from retuned.tell import recipe_in_words, tell
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -142,10 +142,14 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
     ]
-    for member in found["members"]:
-        recipe = member["recipe"]
-        lines.append(("recipe", f"{_recipe(recipe)}, weight {member['weight']:.2f} at the start"))
-        lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
+    members = found["members"]
+    for position, member in enumerate(members):
+        recipe, weight = member["recipe"], _weight(found, position)
+        lines.append(
+            ("member", f"{_recipe(recipe)}; weight {weight}, {member['weight']:.2f} at the start")
+        )
+        if len(members) == 1:
+            lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
     lines += [
         (f"revision {r['number']}", f"{_moment(r['created_at'])}, learned from {r['rows']:,} rows")
         for r in found["revisions"][-10:]
@@ -266,9 +270,17 @@ def _doing(model: Mapping[str, Any]) -> str:
     return "paused" if model["is_paused"] else ", ".join(model["running"]) or "watching"
 
 
+def _weight(version: Mapping[str, Any], position: int) -> str:
+    """A member's weight in the newest revision."""
+    if not version["revisions"]:
+        return f"{version['members'][position]['weight']:.2f}"
+    standing = version["revisions"][-1]["standing"]
+    is_gone = bool(standing["gone"]) and standing["gone"][position]
+    return "none: retired" if is_gone else f"{standing['weights'][position]:.2f}"
+
+
 def _recipe(recipe: Mapping[str, Any]) -> str:
-    rows = "all" if recipe["window_rows"] is None else f"{recipe['window_rows']:,}"
-    return f"{recipe['family']} on {rows} rows"
+    return recipe_in_words(recipe)
 
 
 def _short(value: object) -> str:

@@ -1,13 +1,28 @@
-"""Events in words."""
+"""Events and recipes in words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retuned_pipelines.recipe import Past
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SHOWN = 4
+_LOSSES = {"regression_l1": "absolute error", "huber": "Huber loss"}
+
+
+def recipe_in_words(recipe: Mapping[str, Any]) -> str:
+    """Say in a few words what a recipe (in its JSON form) is."""
+    params = recipe["params"]
+    told = [recipe["family"]]
+    if "num_leaves" in params:
+        told.append(f"{params['num_leaves']} leaves")
+    told += [_LOSSES[loss] for loss in (params.get("objective"),) if loss in _LOSSES]
+    if recipe["family"] != "constant":
+        told.append(str(Past(**recipe["past"])))
+    return ", ".join(told)
 
 
 def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
@@ -29,7 +44,8 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
             return f"version {body['version']} ({body['recipes'][0]['family']}{more})"
         case "revised":
             name = f"{body['version']}.{body['revision']}"
-            return f"{name}, refitted on {body['rows']:,} rows"
+            count = sum(1 for weight in body["weights"] if weight)
+            return f"{name}, on {body['rows']:,} rows" + (f", {count} members" * (count > 1))
         case "operator":
             reason = f": {body['reason']}" if body["reason"] else ""
             return f"{body['who']} asked to {body['action']}{reason}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.meter import metered
 from tests.benchmarks.peers import MODULES, follow, open_peer
 from tests.benchmarks.results import Figures
 
@@ -89,10 +88,8 @@ def compute(
 def _retuned(
     spec: ModelSpec, history: History, executor: Executor, bar: Progress
 ) -> dict[str, Figures]:
-    with metered() as spent:
-        life = replay([spec], history, executor, bar, refits=()).lives[0]
-    cpu = {**life.cpu_s, "process": spent.cpu_s}
-    return {RETUNED: Figures.of(life.policy, history, cpu)}
+    life = replay([spec], history, executor, bar, refits=()).lives[0]
+    return {RETUNED: Figures.of(life.policy, history, life.cpu_s)}
 
 
 def _windows(

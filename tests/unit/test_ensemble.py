@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from retuned_pipelines.ensemble import LARGE_ROWS, MIN_ROWS, SAMPLE_ROWS, SHADOWS, founded, joined
+from retuned_pipelines.ensemble import (
+    JOINING,
+    LARGE_ROWS,
+    MIN_ROWS,
+    SAMPLE_ROWS,
+    SHADOWS,
+    founded,
+    joined,
+)
 from retuned_pipelines.models.families import FAMILIES, default_recipe
 from retuned_pipelines.recipe import EVERYTHING, Past, Recipe
 from retuned_pipelines.schema import Task
@@ -76,10 +85,10 @@ def test_absolute_errors_are_learned_only_where_the_metric_is_no_squared_one() -
     assert objectives(squares=True) == {"regression"}
 
 
-def test_a_new_member_gets_half_of_the_weight() -> None:
+def test_a_new_member_gets_its_share() -> None:
     members = founded(Task.BINARY, 5_000, 4)
     found = joined(members, NEW, 8)
-    assert found[0] == Member(recipe=NEW, weight=0.5)
+    assert found[0] == Member(recipe=NEW, weight=JOINING)
     assert {m.recipe for m in found[1:]} == {m.recipe for m in members}
     assert sum(member.weight for member in found) == pytest.approx(1.0)
 
@@ -87,12 +96,23 @@ def test_a_new_member_gets_half_of_the_weight() -> None:
 def test_the_least_member_makes_room() -> None:
     members = founded(Task.BINARY, 5_000, 4)
     found = joined(members, NEW, 4)
-    least = min(members, key=lambda member: member.weight)
     assert len(found) == 4
-    assert least.recipe not in [member.recipe for member in found]
+    (gone,) = {m.recipe for m in members} - {m.recipe for m in found}
+    least = min(member.weight for member in members)
+    assert [member.weight for member in members if member.recipe == gone] == [least]
 
 
 def test_a_find_leads_where_one_answers_and_the_others_stay_in_its_shadow() -> None:
     found = joined(founded(Task.BINARY, 5_000, 1), NEW, 1)
     assert found[0].recipe == NEW
     assert len(found) == SHADOWS
+
+
+def test_a_constant_that_was_better_leads_among_the_others() -> None:
+    plain = founded(Task.BINARY, 5_000, 8)
+    members = founded(Task.BINARY, 5_000, 8, is_constant_better=True)
+    assert members[0].recipe == Recipe(family="constant")
+    assert [m.recipe for m in members[1:]] == [m.recipe for m in plain]
+    assert founded(Task.BINARY, 5_000, 1, is_constant_better=True)[0] == replace(
+        members[0], weight=pytest.approx(0.15 / (0.15 + 0.15 + 0.20 + 0.20))
+    )

@@ -102,11 +102,11 @@ def test_a_single_terrible_block_does_not_decide() -> None:
 def test_a_member_without_weight_is_not_asked_then_retired_and_never_comes_back() -> None:
     prior = (0.94, 0.06)
     standing = start(*prior)
-    for step in range(1, 60):
+    steps = 0
+    while not standing.retired[1]:
         standing = followed(standing, prior, same([1.0, 9.0]))
-        if standing.retired[1]:
-            break
-    assert RETIRE_AFTER <= step < 30
+        steps += 1
+    assert RETIRE_AFTER <= steps < 30
     assert standing.weights == (1.0, 0.0)
     for _ in range(20):
         standing = followed(standing, prior, ((9.0, math.nan),) * BLOCKS)
@@ -126,9 +126,9 @@ def test_a_member_that_is_low_only_now_and_then_stays() -> None:
 
 
 def test_equal_members_are_switched_in_few_reigns() -> None:
-    """200 reigns of 40 steps with equal members: measured, 31 % see a switch, most of them one.
+    """200 reigns of 40 steps with three equal members: measured, 1.1 switches a reign.
 
-    A switch between equals costs nothing but its reason; it must be no habit.
+    It is looked at after every step; a switch between equals costs nothing, and is no habit.
     """
     rng = np.random.default_rng(3)
     switches = []
@@ -140,7 +140,7 @@ def test_equal_members_are_switched_in_few_reigns() -> None:
             standing = followed(standing, (0.4, 0.3, 0.3), losses)
             count += standing.leader != before
         switches.append(count)
-    assert np.mean(switches) < 2.5
+    assert np.mean(switches) < 2
 
 
 def test_a_better_member_takes_over_within_six_steps() -> None:

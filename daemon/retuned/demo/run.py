@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.table import Table
@@ -18,9 +18,11 @@ from retuned.demo.daemon import DemoDaemon, free_port, write_config
 from retuned.demo.history import read_history
 from retuned.errors import PermanentError
 from retuned.screen import screen
+from retuned.tell import recipe_in_words
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
     from rich.console import Console
@@ -147,10 +149,8 @@ def _show(client: Client, board: Board, number: int, losses: list[NDArray[np.flo
     board.take(client.events())
     champion = client.champion()
     name = f"{champion['version']['number']}.{champion['revision']['number']}"
-    recipe = champion["version"]["members"][0]["recipe"]
-    window = recipe["window_rows"] or "all"
     counts = board.counts
-    board.show("champion", f"{name}, {recipe['family']} on {window} rows")
+    board.show("champion", f"{name}, {_weightiest(champion)}")
     board.show(
         "error",
         f"{losses[-1].mean():.1f} in period {number}, {np.concatenate(losses).mean():.1f} so far",
@@ -161,6 +161,15 @@ def _show(client: Client, board: Board, number: int, losses: list[NDArray[np.flo
         f"{len(client.trials())} trials, {counts['promoted']} promotions, "
         f"{counts['revised']} revisions",
     )
+
+
+def _weightiest(champion: Mapping[str, Any]) -> str:
+    """The member that counts most, and how many others there are."""
+    members, standing = champion["version"]["members"], champion["revision"]["standing"]
+    shares = zip(standing["weights"], members, strict=True)
+    weight, member = max(shares, key=lambda pair: float(pair[0]))
+    others = sum(1 for share in standing["weights"] if share) - 1
+    return f"{weight:.0%} {recipe_in_words(member['recipe'])}" + f", {others} others" * (others > 0)
 
 
 def _table(played: Played, others: tuple[Baseline, ...]) -> Table:

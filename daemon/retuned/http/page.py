@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import tell
+from retuned.tell import recipe_in_words, tell
+from retuned_pipelines.version import Standing
+from retuned_pipelines.weights import serving
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,13 +157,15 @@ def _ensemble(shown: ModelPage) -> str:
     if shown.version is None or shown.revision is None or len(shown.version["members"]) == 1:
         return ""
     members = shown.version["members"]
-    standing = shown.revision["standing"]
-    weights = [m["weight"] for m in members] if standing is None else standing["weights"]
+    standing = Standing.from_json(shown.revision["standing"])
+    found = zip(members, serving(standing), standing.weights, standing.retired, strict=True)
     rows = [
-        (_recipe(member), f"{weight:.1%}", f"{member['weight']:.1%}")
-        for member, weight in sorted(
-            zip(members, weights, strict=True), key=lambda pair: -float(pair[1])
+        (
+            _recipe(member),
+            "retired" if is_gone else f"{share:.1%}" if share else "not asked",
+            f"{member['weight']:.1%}",
         )
+        for member, share, _, is_gone in sorted(found, key=lambda row: -float(row[2]))
     ]
     return section("Members", table(("recipe", "weight", "at the start"), rows, ""))
 
@@ -212,9 +216,8 @@ def _members(version: Mapping[str, Any]) -> str:
 
 def _recipe(holder: Mapping[str, Any]) -> str:
     recipe = holder["recipe"]
-    rows = "all rows" if recipe["window_rows"] is None else f"{recipe['window_rows']:,} rows"
     settings = ", ".join(f"{name}={_short(value)}" for name, value in recipe["params"].items())
-    return f'<span title="{escape(settings)}">{escape(recipe["family"])} on {rows}</span>'
+    return f'<span title="{escape(settings)}">{escape(recipe_in_words(recipe))}</span>'
 
 
 def _short(value: object) -> str:

@@ -35,15 +35,21 @@ class History:
         window: all rows with their labels; row i has sequence number and position i + 1.
         edges: positions (periods + 1): the first row after the bootstrap, then each period's
             end.
+        label_delay: periods that pass between the end of a row's period and its label.
     """
 
     window: Window
     edges: tuple[int, ...]
+    label_delay: int = 0
 
     @property
     def bootstrap(self) -> int:
         """Rows that are known with their labels before the first period."""
         return self.edges[0]
+
+    def known(self, period: int) -> int:
+        """How many of the oldest rows have known labels when a period begins."""
+        return self.edges[max(0, period - self.label_delay)]
 
     @property
     def spans(self) -> tuple[tuple[int, int], ...]:
@@ -51,7 +57,9 @@ class History:
         return tuple(pairwise(self.edges))
 
 
-def read_history(path: Path, spec: ModelSpec, *, periods: int, bootstrap: float) -> History:
+def read_history(
+    path: Path, spec: ModelSpec, *, periods: int, bootstrap: float, label_delay: int = 0
+) -> History:
     """Read a Parquet or CSV file.
 
     Rows are ordered by the time field where the spec names one; rows of one time keep the
@@ -62,6 +70,7 @@ def read_history(path: Path, spec: ModelSpec, *, periods: int, bootstrap: float)
         spec: names of the target, time and id fields.
         periods: into how many parts the rows after the bootstrap are cut.
         bootstrap: share of the rows that is known at the start.
+        label_delay: periods that labels come later than at the end of their own.
 
     Raises:
         PermanentError: the file cannot be read, or lacks a field.
@@ -81,7 +90,7 @@ def read_history(path: Path, spec: ModelSpec, *, periods: int, bootstrap: float)
         message = f"{path} has {len(window)} rows: too few for {periods} periods"
         raise PermanentError(message)
     edges = [first + (len(window) - first) * number // periods for number in range(periods + 1)]
-    return History(window, tuple(edges))
+    return History(window, tuple(edges), label_delay)
 
 
 def _read(path: Path) -> pa.Table:

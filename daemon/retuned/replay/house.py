@@ -22,6 +22,7 @@ from retuned.runtime.lanes import InlineLanes
 from retuned.serve.stage import Stage
 from retuned.tune.bench import Bench
 from retuned.tune.study import Studies
+from retuned.tune.work import FitRequest
 from retuned.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ PURPOSES = {
 
 
 class Metered:
-    """An executor that adds up what its calls cost."""
+    """An executor that adds up what its calls cost, and how many models were fitted to serve."""
 
     def __init__(self, executor: Executor) -> None:
         """Pass calls on to an executor."""
         self._executor = executor
         self._lock = threading.Lock()
         self.cpu_s: defaultdict[str, float] = defaultdict(float)
+        self.fits = 0
 
     @property
     def workers(self) -> int:
@@ -65,6 +67,8 @@ class Metered:
 
     def submit(self, call: Call) -> Future[Outcome]:
         """Run a call when a worker is free."""
+        if isinstance(call.request, FitRequest):
+            self.fits += len(call.request.recipes)
         future = self._executor.submit(call)
         purpose = PURPOSES.get(call.function.__name__, "other")
         future.add_done_callback(lambda done: self._add(purpose, done))

@@ -24,10 +24,11 @@ class Policy:
         name: of the policy.
         losses: loss of each row after the bootstrap (n): 1 or 0 for a wrong or right class,
             else the absolute error.
-        fits: models fitted.
+        fits: models fitted to serve; of an ensemble each member counts.
         trials: trials made.
         promotions: versions that took over.
-        cpu_s: CPU seconds of all fits.
+        cpu_s: CPU seconds of all fits; of a keeper also of its trials, gate runs, checks and
+            scores.
     """
 
     name: str
@@ -110,6 +111,10 @@ class Outcome:
 
     def _policy(self, policy: Policy) -> dict[str, Any]:
         metrics = {life.policy.name: life.metric for life in self.lives}
+        by = {
+            life.policy.name: {name: round(spent, 3) for name, spent in sorted(life.cpu_s.items())}
+            for life in self.lives
+        }
         return {
             "loss": policy.loss,
             "cut": policy.cut(self.reference),
@@ -118,6 +123,7 @@ class Outcome:
             "trials": policy.trials,
             "cpu_s": round(policy.cpu_s, 3),
             "promotions": policy.promotions,
+            **({"cpu_by": by[policy.name]} if policy.name in by else {}),
         }
 
     def _periods(self) -> list[dict[str, Any]]:

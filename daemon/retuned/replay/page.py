@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import retuned
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import tell
+from retuned.tell import recipe_in_words, tell
+from retuned_pipelines.recipe import Past
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from retuned.replay.outcome import Life, Outcome
 
@@ -22,6 +23,9 @@ SHOWN = ("never_refitted", "refit_all", "refit_window")
 """Baselines that are drawn; persistence and constant would flatten the others."""
 
 FEATURES = 20
+
+MEMBERS = 8
+"""Members that are drawn with a colour of their own."""
 
 
 def render(outcome: Outcome, title: str) -> str:
@@ -38,7 +42,8 @@ def render(outcome: Outcome, title: str) -> str:
         name = "" if len(outcome.lives) == 1 else f"{escape(life.name)}: "
         body += (
             section(f"{name}Drift by feature and check", _drift(life))
-            + section(f"{name}Training window over time", _windows(life))
+            + section(f"{name}Weights of the members over time", _weights(life))
+            + section(f"{name}How much of the past is learned from", _windows(life))
             + section(f"{name}Where the compute went", _compute(life))
             + section(f"{name}What was decided against, and what that saved", _restraint(life))
             + section(f"{name}Takeovers and verdicts", _verdicts(life))
@@ -103,15 +108,56 @@ def _drift(life: Life) -> str:
     return charts.cells({name: effects[name] for name in worst}, unit=unit)
 
 
+def _weights(life: Life) -> str:
+    """Who answered, revision by revision."""
+    revisions = _revisions(life)
+    if not revisions:
+        return nothing("No champion served.")
+    shares: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(revisions))
+    for number, body in enumerate(revisions):
+        for recipe, weight in zip(body["recipes"], body["weights"], strict=True):
+            shares[recipe_in_words(recipe)][number] += weight
+    ranked = sorted(shares, key=lambda name: -float(np.sum(shares[name])))
+    drawn = {name: shares[name] for name in ranked[:MEMBERS]}
+    if ranked[MEMBERS:]:
+        drawn["others"] = np.sum([shares[name] for name in ranked[MEMBERS:]], axis=0).tolist()
+    unit = f"share of the answer, {len(revisions)} revisions from left to right"
+    return charts.areas(drawn, unit=unit)
+
+
 def _windows(life: Life) -> str:
-    sizes = [
-        float(event.body["rows"])
-        for event in life.events
-        if event.kind.value in {"promoted", "revised"}
-    ]
-    if len(sizes) <= 1:
+    """Rows known, and rows that the members learn from on average."""
+    revisions = _revisions(life)
+    if len(revisions) <= 1:
         return nothing("The champion was fitted once.")
-    return charts.lines({"rows learned from": sizes}, unit="rows; a point a revision")
+    known = [float(body["rows"]) for body in revisions]
+    used = [
+        sum(
+            weight * Past(**recipe["past"]).size(body["rows"])
+            for recipe, weight in zip(body["recipes"], body["weights"], strict=True)
+        )
+        for body in revisions
+    ]
+    with_time = [
+        body["rows"]
+        * sum(
+            weight
+            for recipe, weight in zip(body["recipes"], body["weights"], strict=True)
+            if recipe["past"].get("time_feature")
+        )
+        for body in revisions
+    ]
+    series = {
+        "rows known": known,
+        "learned from, weighted mean of the members": used,
+        "of rows known, the share answered by members with time as a feature": with_time,
+    }
+    return charts.lines(series, unit="rows; a point a revision")
+
+
+def _revisions(life: Life) -> list[Mapping[str, Any]]:
+    kinds = {"promoted", "revised"}
+    return [event.body for event in life.events if event.kind.value in kinds]
 
 
 def _compute(life: Life) -> str:
@@ -121,20 +167,41 @@ def _compute(life: Life) -> str:
 
 
 def _restraint(life: Life) -> str:
-    """Checks with alarms that began no study, and what studies would have cost."""
+    """What was decided against, by the reason, and what that saved by the run's own ratio."""
     decided = [event.body for event in life.events if event.kind.value == "decided"]
     counts = Counter(str(body["decision"]) for body in decided)
-    against = [b for b in decided if b["decision"] == "nothing" and "rift" in b["reasons"][0]]
-    alarmed = [b for b in against if not b["reasons"][0].startswith("No drift")]
-    studies = sum(event.kind.value == "study" for event in life.events)
-    each = life.cpu_s.get("trials", 0.0) / studies if studies else 0.0
     told = ", ".join(f"{name} {count} times" for name, count in sorted(counts.items()))
-    return (
-        f"<p>Decided: {escape(told) or 'nothing at all'}.</p>"
-        f"<p>{len(alarmed)} checks found drift of the inputs without a rise of the loss. A study "
-        f"for each would have cost about {each * len(alarmed):,.0f} CPU seconds more "
-        f"(a study took {each:,.1f}).</p>"
+    spent = sum(body["effort"] for body in decided if body["decision"] == "refresh")
+    each = life.cpu_s.get("refits", 0.0) / spent if spent else 0.0
+    rows = []
+    for why, bodies in (
+        ("Inputs drifted, the loss did not rise: no search", _with(decided, "Inputs drifted")),
+        ("The loss rose: a refit, or waiting, instead of a search", _with(decided, "loss (")),
+        ("The last fits brought next to nothing: members not refitted", _spared(decided)),
+        ("So many rows that a first search waits", _with(decided, "No first study")),
+    ):
+        saved = [body["saved"] for body in bodies if body["decision"] != "retune"]
+        rows.append((why, str(len(saved)), f"{each * sum(saved):,.0f}"))
+    note = (
+        '<p class="dim">What a search or a fit would have cost by the cost model, in CPU seconds '
+        "of this run. Not all of it would have been spent: a search has a cooldown.</p>"
     )
+    heads = ("decided against", "times", "CPU s saved at most")
+    return f"<p>Decided: {escape(told) or 'nothing at all'}.</p>" + table(heads, rows, "") + note
+
+
+def _with(decided: Sequence[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
+    return [body for body in decided if text in body["reasons"][0]]
+
+
+def _spared(decided: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Decisions in which some members were not worth a fit."""
+    return [
+        body
+        for body in decided
+        if body["saved"]
+        and ("worth a new fit" in body["reasons"][0] or "No gain" in body["reasons"][-1])
+    ]
 
 
 def _verdicts(life: Life) -> str:

@@ -46,14 +46,14 @@ class Refits:
     share: float = 1.0
     is_once: bool = False
 
-    def learn_from(self, start: int, rows: int) -> int:
-        """First position to learn from, where what comes before ``start`` is known.
+    def learn_from(self, known: int, rows: int) -> int:
+        """First position to learn from.
 
         Args:
-            start: the first row to predict.
+            known: how many of the oldest rows have known labels.
             rows: of the whole file.
         """
-        return max(0, start - max(1, int(self.share * rows)))
+        return max(0, known - max(1, int(self.share * rows)))
 
 
 NEVER = Refits("never_refitted", is_once=True)
@@ -65,9 +65,10 @@ BASELINES = (NEVER, Refits("refit_all"), Refits("refit_window", share=0.2))
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
-    """Learn from some rows (positions), up to ``start``; predict those up to ``stop``."""
+    """Learn from some rows (positions), up to ``known``; predict others, up to ``stop``."""
 
     learn_from: int
+    known: int
     start: int
     stop: int
     classes: tuple[str, ...]
@@ -115,7 +116,10 @@ def baselines(
             _fitted(spec, name, [future.result() for future in group], target[first:])
             for name, group in futures.items()
         ]
-    known = np.repeat([start for start, _ in spans], [stop - start for start, stop in spans])
+    known = np.repeat(
+        [history.known(number) for number in range(len(spans))],
+        [stop - start for start, stop in spans],
+    )
     last = answers(target[known - 1], classes)
     usual = usual_answer(target[:first], classes)
     constant = answers(np.full(len(target) - first, usual), classes)
@@ -149,7 +153,12 @@ def _plan(policy: Refits, history: History, classes: tuple[str, ...]) -> list[_F
     first, last = history.spans[0][0], history.spans[-1][1]
     spans = ((first, last),) if policy.is_once else history.spans
     rows = len(history.window)
-    return [_Fit(policy.learn_from(start, rows), start, stop, classes) for start, stop in spans]
+    return [
+        _Fit(policy.learn_from(known, rows), known, start, stop, classes)
+        for known, (start, stop) in zip(
+            (history.known(number) for number in range(len(spans))), spans, strict=True
+        )
+    ]
 
 
 def _submit(
@@ -164,7 +173,7 @@ def _submit(
         recipe=default_recipe(spec.task),
         task=spec.task,
         classes=fit.classes,
-        train=np.arange(fit.learn_from, fit.start),
+        train=np.arange(fit.learn_from, fit.known),
         validation=np.arange(fit.start, fit.stop),
         seed=spec.search.seed,
         threads=executor.threads,

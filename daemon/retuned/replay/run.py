@@ -52,7 +52,8 @@ def main(args: Namespace) -> int:
 
     Args:
         args: ``file``, ``model`` (env files), ``policy`` (``KEY=VALUE`` each), ``periods``,
-            ``bootstrap``, ``seed``, ``workers``, ``json`` and ``html`` (paths or None).
+            ``bootstrap``, ``label_delay``, ``seed``, ``workers``, ``json`` and ``html`` (paths or
+            None).
 
     Raises:
         ConfigError: a model file or an override is wrong.
@@ -60,7 +61,13 @@ def main(args: Namespace) -> int:
     """
     specs = [read_spec(path, args.policy, args.seed) for path in args.model]
     console = Console()
-    history = read_history(args.file, specs[0], periods=args.periods, bootstrap=args.bootstrap)
+    history = read_history(
+        args.file,
+        specs[0],
+        periods=args.periods,
+        bootstrap=args.bootstrap,
+        label_delay=args.label_delay,
+    )
     # Threads are part of what is computed: the number of workers must change nothing.
     workers = args.workers or len(os.sched_getaffinity(0))
     executor = LocalExecutor(workers=workers, threads=1)
@@ -147,12 +154,12 @@ def _life(spec: ModelSpec, name: str, history: History, executor: Executor, bar:
         _append(house, history.window.span(0, history.bootstrap))
         _label(house, history.window.span(0, history.bootstrap))
         house.settle()
-        for start, stop in history.spans:
+        for number, (start, stop) in enumerate(history.spans):
             part = history.window.span(start, stop)
             losses.append(_served(spec, house, history.window, part))
             champion = house.stage.of(spec.name)
             champions.append("" if champion is None else champion.crowned.revision.name)
-            _live(spec, house, history, part, stop)
+            _live(spec, house, history, number)
             bar.update(task, advance=1, loss=f"loss {np.concatenate(losses).mean():.4g}")
         return Life(
             name=spec.name,
@@ -168,12 +175,13 @@ def _life(spec: ModelSpec, name: str, history: History, executor: Executor, bar:
         )
 
 
-def _live(spec: ModelSpec, house: House, history: History, part: Window, stop: int) -> None:
-    """Let a period pass: its rows come, then its labels; what follows comes before the next."""
-    _append(house, part)
+def _live(spec: ModelSpec, house: House, history: History, number: int) -> None:
+    """Let a period pass: its rows come, then labels; what follows comes before the next."""
+    start, stop = history.spans[number]
+    _append(house, history.window.span(start, stop))
     house.settle()
     house.clock.move_to(max(house.clock.now(), _moment(history, stop - 1)))
-    _label(house, part)
+    _label(house, history.window.span(history.known(number), history.known(number + 1)))
     house.settle()
     last = house.keeper.state.ticked_at
     if is_overdue(spec.schedule, last=last, now=house.clock.now()):
@@ -222,7 +230,7 @@ def _ours(house: House, name: str, losses: NDArray[np.float64]) -> Policy:
     return Policy(
         name=name,
         losses=losses,
-        fits=counts["promoted"] + counts["revised"],
+        fits=house.metered.fits,
         trials=len(house.trials),
         promotions=counts["promoted"],
         cpu_s=sum(house.metered.cpu_s.values()),

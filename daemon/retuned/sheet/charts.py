@@ -53,6 +53,25 @@ def lines(series: Mapping[str, Sequence[float]], *, unit: str) -> str:
     return _svg("".join(reversed(parts)), label) + f"<p>{legend}</p>"
 
 
+def areas(series: Mapping[str, Sequence[float]], *, unit: str) -> str:
+    """Shares of a whole over time, one on top of the other; each column adds up to 1 or less."""
+    below = np.zeros(max(len(row) for row in series.values()))
+    parts = []
+    for place, (name, row) in enumerate(series.items()):
+        above = below + np.asarray(row)
+        edge = [*enumerate(above.tolist()), *reversed(list(enumerate(below.tolist())))]
+        spots = " ".join(f"{_across(n, len(row)):.1f},{_up(value):.1f}" for n, value in edge)
+        parts.append(
+            f'<polygon class="area a{place}" points="{spots}"><title>{escape(name)}</title>'
+            "</polygon>"
+        )
+        below = above
+    legend = "".join(
+        f'<span class="key a{place}">{escape(name)}</span>' for place, name in enumerate(series)
+    )
+    return _svg("".join(parts), unit) + f'<p class="legend">{legend}</p>'
+
+
 def cells(rows: Mapping[str, Sequence[float]], *, unit: str) -> str:
     """A grid: a row a name, a column a moment, the darker the larger (values 0 to 1)."""
     columns = max(len(row) for row in rows.values())
