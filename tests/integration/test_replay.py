@@ -49,6 +49,7 @@ def run(folder: Path, *more: str) -> dict[str, Any]:
 def without_seconds(found: dict[str, Any]) -> dict[str, Any]:
     for policy in found["policies"].values():
         del policy["cpu_s"]
+        policy.pop("cpu_by", None)
     for decision in found["decisions"]:
         del decision["expected_cpu_s"]
     return found
@@ -122,3 +123,63 @@ def test_a_file_that_is_no_table_is_told(folder: Path, tmp_path: Path) -> None:
     spec = read_spec(folder / "line.env", [], 0)
     with pytest.raises(PermanentError, match="cannot be read"):
         read_history(tmp_path / "junk.parquet", spec, periods=4, bootstrap=0.2)
+
+
+def test_one_answer_at_a_time_is_switched_and_told(folder: Path) -> None:
+    found = run(folder, "--policy", "SERVE__MAX_MEMBERS=1")
+    assert found["policies"]["retuned"]["cut"] > 0
+    assert found["policies"]["retuned"]["fits"] > 5
+
+
+def test_labels_that_come_later_are_known_later_to_everybody(folder: Path) -> None:
+    spec = read_spec(folder / "line.env", [], 0)
+    history = read_history(folder / "line.parquet", spec, periods=4, bootstrap=0.2, label_delay=2)
+    assert [history.known(n) for n in range(5)] == [200, 200, 200, 400, 600]
+    soon, late = run(folder), run(folder, "--label-delay", "1")
+    for policy in ("retuned", "refit_all", "persistence"):
+        assert late["policies"][policy]["loss"] != soon["policies"][policy]["loss"]
+    for policy in ("never_refitted", "constant"):
+        assert late["policies"][policy]["loss"] == soon["policies"][policy]["loss"]
+
+
+def dirty(task: str, rows: int = 900) -> pa.Table:
+    """What real files are like: holes, ties, duplicates, constants, strangers, late classes."""
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=rows).round(1)
+    kind = rng.choice(["a", "b"], rows).astype(object)
+    kind[600:] = "stranger"
+    holes = np.where(rng.random(rows) < 0.3, np.nan, x)
+    if task == "regression":
+        target = x + (kind == "a")
+    else:
+        classes = np.where(x > 0.5, 2, np.where(x > -0.5, 1, 0))
+        # The third class comes late, and for two periods there is one class only.
+        target = np.where(np.arange(rows) < 400, np.minimum(classes, 1), classes)
+        target[500:740] = 1
+        target = np.minimum(target, 1) if task == "binary" else target
+    return pa.table(
+        {
+            "t": np.repeat(np.arange(4), rows // 4 + 1)[:rows] * 1_000_000,
+            "x": x,
+            "holes": pa.array(holes, from_pandas=True),
+            "nothing": pa.nulls(rows, pa.float64()),
+            "constant": np.ones(rows),
+            "kind": kind.tolist(),
+            "y": target,
+        }
+    )
+
+
+@pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
+def test_files_as_they_are_do_no_harm(task: str, tmp_path: Path) -> None:
+    table = dirty(task)
+    # Every row twice: identity is never derived from content.
+    pq.write_table(pa.concat_tables([table, table]).sort_by("t"), tmp_path / "line.parquet")
+    (tmp_path / "line.env").write_text(
+        f"TASK={task}\nTARGET=y\nTIME=t\nWATCH__MIN_ROWS=100\nWATCH__EVERY_ROWS=100\n"
+        "SEARCH__TRIALS=3\n"
+    )
+    found = run(tmp_path)
+    policies = found["policies"]
+    assert policies["retuned"]["loss"] <= policies["constant"]["loss"]
+    assert all(period["champions"]["retuned"] for period in found["periods"])

@@ -189,14 +189,35 @@ def test_the_first_champion_is_the_default_against_a_constant() -> None:
     assert judge.rival_name == "constant"
 
 
-def test_a_refused_first_champion_is_attempted_again_with_half_as_many_labels_more() -> None:
+def test_a_first_champion_without_evidence_is_attempted_again_with_half_as_many_labels() -> None:
+    def unseen(order: Work) -> Judged:
+        few = replace(verdict(Ruling.REFUSED), blocks=SPEC.gate.min_blocks - 1)
+        return Judged(now=2.0, order=order.id, verdict=few, cost=COST)
+
     state, orders = react(SPEC, CareState(), arrived(500, 500))
-    state, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
+    state, orders = react(SPEC, state, unseen(works(orders)[0]))
     assert not works(orders)
     state, orders = react(SPEC, state, arrived(749, 749))
     assert not works(orders)
     _, orders = react(SPEC, state, arrived(750, 750))
     assert isinstance(works(orders)[0], Judge)
+
+
+def test_where_the_default_is_no_better_a_constant_leads_the_first_champion() -> None:
+    state, orders = react(SPEC, CareState(), arrived(500, 500))
+    state, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    families = [member.recipe.family for member in refit.version.members]
+    assert families[0] == "constant"
+    assert "lightgbm" in families
+    assert refit.version.verdict.ruling is Ruling.REFUSED
+    # A study looks for something better than the constant, and never puts one forward.
+    for _ in range(2):
+        state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    assert "constant" not in {recipe.family for recipe in study.champion}
 
 
 def test_the_first_champion_is_announced_and_studied_at_once() -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from tests.samples import mixed, window_of
 
-from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit
+from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
+from retuned_pipelines.window import Window
 
 CONSTANT = Recipe(family="constant")
 
@@ -79,3 +80,85 @@ def test_the_number_of_threads_changes_no_answer(threads: int) -> None:
     one, other = (fit(recipe, window, Task.REGRESSION, threads=n) for n in (1, threads))
     matrix = one.layout.encode(window.features)
     assert one.predict(matrix).tobytes() == other.predict(matrix).tobytes()
+
+
+def followed(past: Past, rows: int = 10) -> list[float]:
+    """The rows (0, 1, ...) that a recipe learns from."""
+    window = window_of({"x": np.arange(float(rows))}, np.arange(float(rows)).tolist())
+    known, _ = learned(past, window, changed_seq=int(window.seq[5]))
+    return encoded_target(known, ()).tolist()
+
+
+@pytest.mark.parametrize(
+    ("past", "rows"),
+    [
+        (Past(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+        (Past(rows=3), [7, 8, 9]),
+        (Past(sample_rows=4), [0, 3, 6, 9]),
+        (Past(rows=5, sample_rows=3), [5, 7, 9]),
+        # So few rows after a change are no window.
+        (Past(since_change=True), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+    ],
+)
+def test_a_past_says_which_rows_are_learned_from(past: Past, rows: list[float]) -> None:
+    assert followed(past) == rows
+
+
+def test_after_a_change_only_newer_rows_are_learned_from_if_there_are_enough() -> None:
+    assert followed(Past(since_change=True), 106) == list(range(6, 106))
+    assert followed(Past(since_change=True), 105) == list(range(105))
+
+
+def test_with_a_half_life_the_newest_rows_count_most() -> None:
+    # The weighted median, of a constant that answers it: 9 old rows against 3 new ones.
+    window = window_of({"x": np.zeros(12)}, [0.0] * 9 + [1.0] * 3)
+    linear = default_recipe(Task.REGRESSION, "linear")
+    for half_life, expected in ((None, 0.25), (1, 7 / 8)):
+        recipe = replace(linear, past=Past(half_life_rows=half_life))
+        model = fit(recipe, window, Task.REGRESSION)
+        assert model.predict(np.zeros((1, 1)))[0] == pytest.approx(expected, abs=0.01)
+
+
+def moved(task: Task) -> Window:
+    """A line that turned round in the newest quarter of 1,200 rows."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=1200)
+    y = np.where(np.arange(1200) < 900, 1.0, -1.0) * x
+    labels = (y > 0).astype(str).tolist() if task.is_classification else y.tolist()
+    texts = ["true" if label == "True" else "false" for label in labels]
+    return window_of({"x": x}, texts if task.is_classification else labels)
+
+
+@pytest.mark.parametrize("task", [Task.REGRESSION, Task.BINARY])
+@pytest.mark.parametrize("family", ["lightgbm", "forest"])
+def test_with_time_as_a_feature_trees_follow_a_change_on_everything(
+    family: str, task: Task
+) -> None:
+    window, new = moved(task), np.linspace(-2, 2, 9)[:, None]
+    plain = default_recipe(task, family)
+    timely = replace(plain, past=Past(time_feature=True))
+    old, now = (fit(recipe, window, task).predict(new) for recipe in (plain, timely))
+    if task is Task.REGRESSION:
+        assert np.abs(now + new[:, 0]).mean() < 0.5 * np.abs(old + new[:, 0]).mean()
+    else:
+        truth = np.where(new[:, 0] < 0, 1, 0)[[0, 1, 2, 6, 7, 8]]
+        assert (now.argmax(axis=1)[[0, 1, 2, 6, 7, 8]] == truth).mean() > 0.8
+
+
+def test_what_would_extrapolate_leaves_time_out() -> None:
+    window = moved(Task.REGRESSION)
+    linear = default_recipe(Task.REGRESSION, "linear")
+    plain, timely = (
+        fit(recipe, window, Task.REGRESSION).predict(np.ones((1, 1)))
+        for recipe in (linear, replace(linear, past=Past(time_feature=True)))
+    )
+    assert plain.tolist() == timely.tolist()
+
+
+@pytest.mark.parametrize("task", list(Task))
+def test_a_forest_answers_what_it_has_never_seen(task: Task) -> None:
+    labels = [1.0, 2.0, 3.0] * 20 if task is Task.REGRESSION else ["1", "2"] * 30
+    window = window_of({"c": ["a", "b", None] * 20, "x": [1.0, None, 1e300] * 20}, labels)
+    model = fit(default_recipe(task, "forest"), window, task)
+    unseen = window_of({"c": ["new", None], "x": [None, -1e300]}, [None, None])
+    assert np.isfinite(model.predict(model.layout.encode(unseen.features))).all()

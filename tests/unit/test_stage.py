@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ SCHEMA = Schema((Feature("x", Kind.NUMBER), Feature("side", Kind.CATEGORY)))
 ROWS = 120
 
 X: NDArray[np.float64] = np.linspace(-2, 2, ROWS)
+FEATURES = pa.table(
+    [pa.array([-1.5, 0.5, 1.9]), pa.array(["left", "right", None])], schema=SCHEMA.arrow
+)
 LINE = pa.array(3 * X)
 SIGN = pa.array(['"up"' if value > 0 else '"down"' for value in X])
 MIXED = pa.array(["1" if value > 0 else '"1"' for value in X])
@@ -377,3 +381,82 @@ def test_a_crash_between_artifacts_and_manifest_leaves_the_older_champion(
     after = Stage(tmp_path, KEY).restore(MODEL)
     assert after is not None
     assert after.crowned == before.crowned
+
+
+# Revisions of an ensemble
+
+
+def revised(before: Crowned, *names: str, gone: tuple[bool, ...] = ()) -> Crowned:
+    """The same version with other artifacts."""
+    standing = replace(before.revision.standing, gone=gone)
+    revision = replace(
+        before.revision, number=before.revision.number + 1, artifacts=names, standing=standing
+    )
+    return replace(before, revision=revision, epoch=before.epoch + 1)
+
+
+def test_who_was_refitted_is_remembered_as_it_was_before(
+    stage: Stage, line: FittedModel, trees: FittedModel
+) -> None:
+    first = crown(stage, line, trees)
+    assert first.elder == (None, None)
+    newer = artifact.dump(fitted("lightgbm", LINE, rows=slice(60, None)))
+    names = (first.crowned.revision.artifacts[0], digest(newer))
+    second = stage.crown(revised(first.crowned, *names), {names[1]: newer})
+    # What did not change was neither loaded nor written again, so its bytes were not needed.
+    assert second.models[0] is first.models[0]
+    assert second.elder == (None, first.models[1])
+    assert second.elder_outputs(FEATURES)[0] is None
+    third = stage.crown(revised(second.crowned, *names), {})
+    assert third.elder == (None, None)
+    assert third.models == second.models
+
+
+def test_another_version_has_no_elders(stage: Stage, line: FittedModel, trees: FittedModel) -> None:
+    crown(stage, line)
+    assert crown(stage, trees, number=2).elder == (None,)
+
+
+def test_a_retired_member_has_no_artifact_and_is_missed_by_nobody(
+    stage: Stage, line: FittedModel, trees: FittedModel, tmp_path: Path
+) -> None:
+    first = crown(stage, line, trees)
+    name = first.crowned.revision.artifacts[1]
+    found = revised(first.crowned, "", name, gone=(True, False))
+    weights = replace(found.revision.standing, weights=(0.0, 1.0))
+    found = replace(found, revision=replace(found.revision, standing=weights))
+    champion = stage.crown(found, {})
+    assert champion.models[0] is None
+    assert champion.member_outputs(FEATURES)[0] is None
+    assert (
+        champion.outputs(FEATURES).tolist() == trees.predict(trees.layout.encode(FEATURES)).tolist()
+    )
+    assert champion.predict([{"x": 1.0, "side": "right"}])[0]["prediction"]
+    # So it is after a restart, and the disk keeps what serves only.
+    restored = Stage(tmp_path, KEY).restore(MODEL)
+    assert restored is not None
+    assert restored.models[0] is None
+    assert sorted(path.name for path in (tmp_path / MODEL).iterdir()) == sorted(
+        [name, "manifest.json"]
+    )
+
+
+def test_classes_that_one_member_knows_first_are_put_in_one_order() -> None:
+    target = pa.array(["0", "2"] * (len(X) // 2))
+    late = pa.array(["0", "1", "2", "1"] * (len(X) // 4))
+    early, later = fitted("linear", target), fitted("linear", late)
+    both = champion(early, later, weights=(0.5, 0.5))
+    assert set(both.classes) == {"0", "1", "2"}
+    place = [both.classes.index(name) for name in later.classes]
+    alone = later.predict(later.layout.encode(FEATURES))
+    found = both.member_outputs(FEATURES)[1]
+    assert found is not None
+    assert found[:, place].tolist() == alone.tolist()
+    assert both.outputs(FEATURES).sum(axis=1) == pytest.approx(1.0)
+
+
+def test_who_is_not_asked_costs_nothing(line: FittedModel, trees: FittedModel) -> None:
+    both = champion(line, trees, weights=(0.999, 0.001))
+    assert both.weights == (1.0, 0.0)
+    alone = line.predict(line.layout.encode(FEATURES))
+    assert both.outputs(FEATURES).tolist() == alone.tolist()
