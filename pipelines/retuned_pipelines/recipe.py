@@ -45,12 +45,12 @@ class Past:
         return {name: value for name, value in asdict(self).items() if value}
 
     def __str__(self) -> str:
-        """In a few words, such as ``all rows`` or ``500 rows, 200 of them, time as a feature``."""
+        """In a few words, such as ``all rows`` or ``500 rows, time as a feature``."""
         told = ["all rows" if self.rows is None else f"{self.rows:,} rows"]
         if self.since_change:
             told.append("since the last change")
-        if self.sample_rows is not None:
-            told.append(f"at most {self.sample_rows:,} of them")
+        if self.sample_rows is not None and not (self.rows and self.rows <= self.sample_rows):
+            told[0] += f" up to {self.sample_rows:,}"
         if self.half_life_rows is not None:
             told.append(f"half-life {self.half_life_rows:,}")
         if self.time_feature:

@@ -138,20 +138,7 @@ def _windows(life: Life) -> str:
         )
         for body in revisions
     ]
-    with_time = [
-        body["rows"]
-        * sum(
-            weight
-            for recipe, weight in zip(body["recipes"], body["weights"], strict=True)
-            if recipe["past"].get("time_feature")
-        )
-        for body in revisions
-    ]
-    series = {
-        "rows known": known,
-        "learned from, weighted mean of the members": used,
-        "of rows known, the share answered by members with time as a feature": with_time,
-    }
+    series = {"learned from, weighted mean of the members": used, "known": known}
     return charts.lines(series, unit="rows; a point a revision")
 
 

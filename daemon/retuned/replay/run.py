@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from retuned_pipelines.window import Window
 
 
+USUAL = "refit_all"
+"""What a cron job does."""
+
 CHECKS = 100_000
 """Drift reports that are read back: all."""
 
@@ -77,6 +80,8 @@ def main(args: Namespace) -> int:
     finally:
         executor.close()
     console.print(_table(outcome))
+    for life in outcome.lives:
+        console.print(_worth(outcome, life.policy))
     if args.json is not None:
         args.json.write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         console.print(f"Everything as JSON: {args.json}")
@@ -152,6 +157,7 @@ def _life(spec: ModelSpec, name: str, history: History, executor: Executor, bar:
         open_house(spec, Path(directory), executor, _moment(history, 0)) as house,
     ):
         _append(house, history.window.span(0, history.bootstrap))
+        house.clock.move_to(max(house.clock.now(), _moment(history, history.bootstrap - 1)))
         _label(house, history.window.span(0, history.bootstrap))
         house.settle()
         for number, (start, stop) in enumerate(history.spans):
@@ -251,6 +257,23 @@ def progress(console: Console) -> Progress:
         TextColumn("{task.fields[loss]}"),
         console=console,
     )
+
+
+def _worth(outcome: Outcome, ours: Policy) -> str:
+    """Whether it was worth it, in a sentence."""
+    best = min((p for p in outcome.policies if p is not ours), key=lambda policy: policy.loss)
+    better = best.loss - ours.loss
+    how = "below" if better >= 0 else "above"
+    away = f" by {abs(better) / best.loss:.1%}" if best.loss else ""
+    told = f"The loss of {ours.name} is {how} that of {best.name}, the best of the others,{away}"
+    usual = next(p for p in outcome.baselines if p.name == USUAL)
+    if usual.cpu_s and usual.loss:
+        cut = 1 - ours.loss / usual.loss
+        told += (
+            f"; it is {abs(cut):.1%} {'below' if cut >= 0 else 'above'} that of {USUAL}, for "
+            f"{ours.cpu_s / usual.cpu_s:.1f} times its CPU"
+        )
+    return told + "."
 
 
 def _table(outcome: Outcome) -> Table:
