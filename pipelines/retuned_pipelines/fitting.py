@@ -53,8 +53,7 @@ class FittedModel:
         if len(self.classes) == 1:
             return np.ones((len(matrix), 1))
         matrix = _prepared(self.recipe, matrix, np.full(len(matrix), _NOW))
-        ask = self.estimator.predict if not self.classes else self.estimator.predict_proba
-        return np.asarray(ask(matrix), dtype=np.float64)
+        return FAMILIES[self.recipe.family].answer(self.estimator, matrix)
 
 
 def fit(  # noqa: PLR0913 (what a fit depends on)

@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from numpy.typing import NDArray
     from sklearn.pipeline import Pipeline
 
     from retuned_pipelines.models.layout import Layout
@@ -36,6 +39,12 @@ class Plan:
     threads: int
 
 
+def asked(estimator: Pipeline, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a fitted pipeline answers: numbers (n,), or probabilities (n, classes)."""
+    ask = getattr(estimator, "predict_proba", estimator.predict)
+    return np.asarray(ask(matrix), dtype=np.float64)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """One kind of model.
@@ -47,6 +56,7 @@ class Family:
         default: sensible hyperparameters to begin with.
         build: an unfitted pipeline whose last step is called ``model``.
         fit_params: keyword arguments of the pipeline's ``fit``.
+        answer: what a fitted pipeline answers to a matrix: numbers, or probabilities.
         takes_time: whether the position in time may be a feature: whether what is beyond the
             newest rows is answered as the newest, and not extrapolated.
         largest: larger numbers are taken as this one (single precision ends at 3.4e38).
@@ -60,6 +70,7 @@ class Family:
     default: Callable[[Task], Mapping[str, Scalar]]
     build: Callable[[Plan], Pipeline]
     fit_params: Callable[[Plan], Mapping[str, Any]] = lambda _plan: {}
+    answer: Callable[[Pipeline, NDArray[np.float64]], NDArray[np.float64]] = asked
     takes_time: bool = False
     largest: float = math.inf
     effort: Callable[[Mapping[str, Scalar], int], float] = lambda _params, _classes: 0.0

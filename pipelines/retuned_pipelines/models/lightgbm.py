@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lightgbm import LGBMClassifier, LGBMRegressor
+import numpy as np
+from lightgbm import LGBMClassifier, LGBMModel, LGBMRegressor
 from sklearn.pipeline import Pipeline
 
-from retuned_pipelines.models.family import Family, Plan
+from retuned_pipelines.models.family import Family, Plan, asked
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.space import Choice, Dimension, Real, Whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
     from retuned_pipelines.recipe import Scalar
 
@@ -70,6 +73,16 @@ def _fit_params(plan: Plan) -> Mapping[str, Any]:
     return {"model__categorical_feature": list(plan.layout.category_columns)}
 
 
+def _answer(estimator: Pipeline, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The booster's own answer: the same as the pipeline's, for a tenth of its time on one row."""
+    model = estimator.steps[-1][1]
+    if not isinstance(model, LGBMModel):
+        return asked(estimator, matrix)
+    output = np.asarray(model.booster_.predict(matrix, num_threads=model.n_jobs))
+    is_binary = isinstance(model, LGBMClassifier) and output.ndim == 1
+    return np.column_stack([1.0 - output, output]) if is_binary else output
+
+
 def _effort(params: Mapping[str, Scalar], classes: int) -> float:
     """A tree for each class and round; most of its cost is a pass over the rows."""
     return float(params["n_estimators"] or 0) / 100 * classes
@@ -82,6 +95,7 @@ LIGHTGBM = Family(
     default=_default,
     build=_build,
     fit_params=_fit_params,
+    answer=_answer,
     takes_time=True,
     effort=_effort,
 )
