@@ -75,7 +75,7 @@ class Standing:
         fitted: labelled rows that were known when the member was last fitted.
         patience: how much longer than usual the member waits for its next fit.
         mean_loss: running mean of the members' median loss.
-        blocks: how many blocks of labels that mean is of.
+        blocks: how many parts of steps that mean is of.
         leader: position of the member that alone answers; None where all do.
         recent: mean losses on the newest blocks (blocks, members), where one alone answers.
         gone: retired members, which are fitted no more and have no artifact; () for none.

@@ -34,6 +34,9 @@ CLIP = 0.7
 BLOCKS = 8
 """Parts into which the labels of a step are cut, in time order."""
 
+HALVES = 2
+"""Times that the weights move in a step: smaller parts are too few rows to follow."""
+
 RETIRE_BELOW, RETIRE_AFTER = 0.02, 8
 """A member with less weight than this for so many steps in a row is retired."""
 
@@ -76,13 +79,14 @@ def followed(standing: Standing, prior: Sequence[float], losses: Blocks) -> Stan
     live = np.array([not gone for gone in standing.retired])
     weights, anchor = np.array(standing.weights), _normalised(np.array(prior) * live)
     mean_loss, blocks = standing.mean_loss, standing.blocks
-    parts = len(losses)
-    for loss in np.array(losses):
+    parts = np.array_split(np.array(losses), min(HALVES, len(losses)))
+    for part in parts:
+        loss = part.mean(axis=0)
         blocks += 1
         mean_loss += (float(np.median(loss[live])) - mean_loss) / blocks
-        weights = weights * np.exp(-RATE / math.sqrt(parts) * _relative(loss, live, mean_loss))
-        weights = _normalised(weights * live)
-        weights = (1 - SHARE / parts) * weights + SHARE / parts * anchor
+        rate, share = RATE / math.sqrt(len(parts)), SHARE / len(parts)
+        weights = weights * np.exp(-rate * _relative(loss, live, mean_loss))
+        weights = (1 - share) * _normalised(weights * live) + share * anchor
     standing = replace(
         standing,
         weights=tuple(weights.tolist()),

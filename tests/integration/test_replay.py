@@ -153,9 +153,9 @@ def dirty(task: str, rows: int = 900) -> pa.Table:
         target = x + (kind == "a")
     else:
         classes = np.where(x > 0.5, 2, np.where(x > -0.5, 1, 0))
-        # The third class comes late, and for two periods there is one class only.
+        # The third class comes late, and for a whole period there is one class only.
         target = np.where(np.arange(rows) < 400, np.minimum(classes, 1), classes)
-        target[500:740] = 1
+        target[450:760] = 1
         target = np.minimum(target, 1) if task == "binary" else target
     return pa.table(
         {
@@ -179,6 +179,15 @@ def test_files_as_they_are_do_no_harm(task: str, tmp_path: Path) -> None:
         f"TASK={task}\nTARGET=y\nTIME=t\nWATCH__MIN_ROWS=100\nWATCH__EVERY_ROWS=100\n"
         "SEARCH__TRIALS=3\n"
     )
+    spec = read_spec(tmp_path / "line.env", [], 0)
+    history = read_history(tmp_path / "line.parquet", spec, periods=5, bootstrap=0.2)
+    labels = history.window.target.to_pylist()
+    known = [set(labels[start:stop]) for start, stop in history.spans]
+    assert len(set(history.window.time.tolist())) == 4
+    if task != "regression":
+        assert min(len(classes) for classes in known) == 1
+    if task == "multiclass":
+        assert "2" in set(labels) - set(labels[: history.bootstrap])
     found = run(tmp_path)
     policies = found["policies"]
     assert policies["retuned"]["loss"] <= policies["constant"]["loss"]

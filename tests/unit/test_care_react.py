@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from retuned_pipelines import upkeep
 from retuned_pipelines.care import react, retune
 from retuned_pipelines.care.facts import (
     Abandoned,
@@ -355,6 +356,84 @@ def test_a_rise_that_has_passed_is_forgotten() -> None:
     assert not works(orders)
 
 
+def refreshed(state: CareState) -> CareState:
+    """Let a rise of the loss be found, and the refit that follows be published."""
+    state, orders = measured(replace(state, labelled=state.labelled + 30), report(loss=True))
+    for kind in (Refit, Publish):
+        (order,) = works(orders)
+        assert isinstance(order, kind)
+        state, orders = react(SPEC, state, result_of(order))
+    assert not works(orders)
+    assert state.is_worse
+    return state
+
+
+def test_a_rise_is_refreshed_then_searched_then_left_to_the_cooldown() -> None:
+    state = refreshed(known(3000))
+    changed = state.changed_seq
+    state, orders = measured(state, report(loss=True))
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    assert study.changed_seq == changed > 0
+    state, orders = react(SPEC, state, result_of(study))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    assert judge.changed_seq == changed
+    state, _ = react(SPEC, state, result_of(judge, promoted=False))
+    # Neither did the search recover it: it is not repeated on the same rows.
+    state, orders = measured(state, report(loss=True))
+    assert not works(orders)
+    assert "0 labels came since the last one, it waits for 3030" in reasons(orders)
+    assert state.last_decision is not None
+    assert state.last_decision.choice is Choice.NOTHING
+    assert state.last_decision.saved == retune.study_effort(SPEC, state)
+
+
+def test_a_loss_that_a_refit_recovered_begins_no_search() -> None:
+    state, orders = measured(refreshed(known(3000)), report())
+    assert not works(orders)
+    assert not state.is_worse
+    assert reasons(orders) == "No drift."
+    # The next rise is a new one: it is met with a refit again, and changes are dated anew.
+    before = state.changed_seq
+    state = refreshed(state)
+    assert state.changed_seq > before
+
+
+def test_a_rise_while_a_refit_is_under_way_waits_for_it() -> None:
+    state, orders = react(SPEC, known(3000), arrived(3000, 3070))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    state, orders = react(SPEC, state, arrived(4000, 3070))
+    (measure,) = works(orders)
+    found = Measured(now=3.0, order=measure.id, report=report(loss=True))
+    state, orders = react(SPEC, state, found)
+    assert not works(orders)
+    assert "A refit is under way already" in reasons(orders)
+    assert state.is_worse
+
+
+def test_a_forced_refresh_fits_members_that_are_not_due_but_no_retired_ones() -> None:
+    state = known(100_000)
+    assert state.reign is not None
+    count = len(state.reign.version.members)
+    standing = replace(
+        state.reign.revision.standing,
+        fitted=(100_000,) * count,
+        patience=(64,) * count,
+        gone=(False,) * (count - 1) + (True,),
+    )
+    revision = replace(state.reign.revision, standing=standing)
+    state = replace(state, reign=replace(state.reign, revision=revision), labelled=100_001)
+    state, orders = measured(state, report(loss=True))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert refit.members == tuple(range(count - 1))
+    assert state.last_decision is not None
+    assert state.last_decision.saved == 0
+    assert state.last_decision.effort > 0
+
+
 @pytest.mark.parametrize(("labelled", "begins"), [(2999, False), (3000, True)])
 def test_a_search_waits_for_the_cooldown(labelled: int, begins: bool) -> None:  # noqa: FBT001
     assert SPEC.search.cooldown_rows == 2000
@@ -421,7 +500,24 @@ def test_where_no_member_is_worth_a_fit_only_the_weights_follow() -> None:
     assert "No gain" in reasons(orders)
     assert state.last_decision is not None
     assert state.last_decision.choice is Choice.NOTHING
-    assert state.last_decision.saved > 0
+    assert state.reign is not None
+    everybody = tuple(range(count))
+    assert state.last_decision.saved == upkeep.cost(
+        state.reign.version.members, everybody, 103_000, 1
+    )
+    # The weights follow, nothing is spent, and everybody keeps the artifact.
+    spent, before = state.spent, state.reign.revision
+    fitted = result_of(refit)
+    assert isinstance(fitted, Fitted)
+    losses = ((0.5,) + (1.0,) * (count - 1),) * 8
+    fitted = replace(fitted, artifacts=before.artifacts, came=Came(losses))
+    state, orders = react(SPEC, state, fitted)
+    publish = works(orders)[0]
+    assert isinstance(publish, Publish)
+    assert publish.revision.artifacts == before.artifacts
+    assert publish.revision.standing.weights[0] > before.standing.weights[0]
+    assert publish.revision.standing.fitted == before.standing.fitted
+    assert state.spent == spent
 
 
 def test_a_retired_member_loses_its_artifact_and_is_fitted_no_more() -> None:
@@ -486,6 +582,33 @@ def test_a_paused_model_begins_nothing_until_resumed() -> None:
     assert works(orders)
 
 
+@pytest.mark.parametrize("is_worse", [False, True])
+def test_a_check_that_ends_while_paused_begins_nothing(is_worse: bool) -> None:  # noqa: FBT001
+    state = replace(known(3000), labelled=3001, is_worse=is_worse)
+    state, orders = react(SPEC, state, arrived(4000, 3001))
+    (measure,) = works(orders)
+    state, _ = react(SPEC, state, call("pause"))
+    found = Measured(now=3.0, order=measure.id, report=report(loss=True))
+    state, orders = react(SPEC, state, found)
+    assert not works(orders)
+    assert told(orders) == ["drift", "decided"]
+    # Once resumed, the next check has its say.
+    state, _ = react(SPEC, state, call("resume"))
+    _, orders = measured(state, report(loss=True))
+    assert works(orders)
+
+
+def test_a_takeover_ends_while_paused_and_begins_no_study() -> None:
+    state, orders = react(SPEC, CareState(), arrived(1000, 1000))
+    state, _ = react(SPEC, state, call("pause"))
+    for kind in (Judge, Refit, Publish):
+        (order,) = works(orders)
+        assert isinstance(order, kind)
+        state, orders = react(SPEC, state, result_of(order))
+    assert state.reign is not None
+    assert not works(orders)
+
+
 def test_a_result_reported_twice_counts_once() -> None:
     state, study = crowned()
     fact = result_of(study)
@@ -545,6 +668,9 @@ def test_whatever_happens_the_state_stays_sound(steps: list[tuple[str, int, int]
         assert state.versions >= before.versions
         if before.is_paused and name in {"arrive", "tick"}:
             assert not begun
+        if before.is_paused and name == "finish":
+            # What is under way ends: a verdict is followed by its fits, and fits by a takeover.
+            assert all(isinstance(work, Refit | Publish) for work in begun)
         assert adapter.validate_python(adapter.dump_python(state, mode="json")) == state
 
 

@@ -45,6 +45,48 @@ def test_a_champion_begins_with_the_default_on_everything_among_others(
         assert member.recipe.settings.keys() == known
 
 
+def told(members: Sequence[Member]) -> list[tuple[str, str, float]]:
+    """Family, past and prior of each member."""
+    return [(m.recipe.family, str(m.recipe.past), round(m.weight, 3)) for m in members]
+
+
+def test_the_usual_members_differ_in_their_past_and_their_trees() -> None:
+    assert told(founded(Task.REGRESSION, 4_000, 8)) == [
+        ("lightgbm", "all rows", 0.152),
+        ("lightgbm", "all rows up to 40,000, time as a feature", 0.202),
+        ("lightgbm", "all rows up to 40,000, time as a feature", 0.202),
+        ("lightgbm", "4,000 rows", 0.152),
+        ("lightgbm", "all rows up to 40,000", 0.152),
+        ("lightgbm", "1,000 rows", 0.071),
+        ("linear", "all rows up to 40,000", 0.071),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "plain"), [(Task.REGRESSION, 1), (Task.BINARY, 0), (Task.MULTICLASS, 0)]
+)
+def test_on_many_rows_the_default_has_half_of_the_say(task: Task, plain: int) -> None:
+    members = founded(task, 400_000, 8)
+    total = 0.92 + 0.1 * plain
+    assert told(members) == [
+        ("lightgbm", "all rows", round(0.50 / total, 3)),
+        ("lightgbm", "all rows up to 40,000, time as a feature", round(0.15 / total, 3)),
+        ("lightgbm", "400,000 rows up to 40,000", round(0.12 / total, 3)),
+        ("linear", "all rows up to 20,000", round(0.10 / total, 3)),
+        *[("lightgbm", "all rows up to 40,000", round(0.10 / total, 3))] * plain,
+        ("lightgbm", "100,000 rows up to 40,000", round(0.05 / total, 3)),
+    ]
+
+
+def test_with_many_classes_it_begins_with_a_forest() -> None:
+    assert told(founded(Task.MULTICLASS, 5_000, 8, classes=11)) == [
+        ("forest", "all rows up to 40,000", 0.4),
+        ("lightgbm", "all rows", 0.35),
+        ("linear", "all rows up to 40,000", 0.15),
+        ("forest", "5,000 rows", 0.1),
+    ]
+
+
 @pytest.mark.parametrize("most", [2, 3, 5])
 def test_there_are_never_more_members_than_allowed(most: int) -> None:
     assert len(founded(Task.BINARY, 5_000, most)) == most
@@ -91,6 +133,14 @@ def test_a_new_member_gets_its_share() -> None:
     assert found[0] == Member(recipe=NEW, weight=JOINING)
     assert {m.recipe for m in found[1:]} == {m.recipe for m in members}
     assert sum(member.weight for member in found) == pytest.approx(1.0)
+
+
+def test_shares_among_the_others_stay_as_they_were() -> None:
+    members = founded(Task.BINARY, 5_000, 4)
+    found = {m.recipe: m.weight for m in joined(members, NEW, 8)}
+    assert all(
+        found[member.recipe] == pytest.approx((1 - JOINING) * member.weight) for member in members
+    )
 
 
 def test_the_least_member_makes_room() -> None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.samples import mixed, window_of
 
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
-from retuned_pipelines.models.families import default_recipe
+from retuned_pipelines.models.families import FAMILIES, default_recipe
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.window import Window
@@ -153,6 +155,59 @@ def test_what_would_extrapolate_leaves_time_out() -> None:
         for recipe in (linear, replace(linear, past=Past(time_feature=True)))
     )
     assert plain.tolist() == timely.tolist()
+
+
+PASTS = (
+    Past(),
+    Past(rows=50, time_feature=True),
+    Past(sample_rows=7, half_life_rows=3),
+    Past(since_change=True, time_feature=True, half_life_rows=1),
+)
+
+
+@pytest.mark.parametrize("past", PASTS, ids=str)
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_one_class_or_one_row_is_always_the_answer(family: str, past: Past) -> None:
+    recipe = Recipe.of(family, FAMILIES[family].default(Task.BINARY), past)
+    columns = {"x": [0.5, None, 2.0] * 40, "c": ["a", None, "b"] * 40}
+    new = window_of({"x": [None, 1e300], "c": ["never", None]}, [None, None]).features
+    for rows in (1, 120):
+        some = {name: values[:rows] for name, values in columns.items()}
+        model = fit(recipe, window_of(some, ["1"] * rows), Task.BINARY, changed_seq=9)
+        assert model.classes == ("1",)
+        assert model.predict(model.layout.encode(new)).tolist() == [[1.0], [1.0]]
+    recipe = Recipe.of(family, FAMILIES[family].default(Task.REGRESSION), past)
+    model = fit(recipe, window_of({"x": [0.5], "c": ["a"]}, [7.0]), Task.REGRESSION)
+    assert model.predict(model.layout.encode(new)).tolist() == [7.0, 7.0]
+
+
+@pytest.mark.parametrize("past", PASTS, ids=str)
+@pytest.mark.parametrize("family", list(FAMILIES))
+@pytest.mark.parametrize("task", list(Task))
+def test_every_past_can_be_learned_from_by_every_family(
+    family: str, past: Past, task: Task
+) -> None:
+    window = mixed(task, 150)
+    recipe = Recipe.of(family, FAMILIES[family].default(task), past)
+    one, other = (fit(recipe, window, task, changed_seq=99) for _ in range(2))
+    output = one.predict(one.layout.encode(window.features))
+    assert np.isfinite(output).all()
+    if task.is_classification:
+        assert output.sum(axis=1) == pytest.approx(1.0)
+    assert other.predict(other.layout.encode(window.features)).tobytes() == output.tobytes()
+
+
+@given(st.integers(1, 60), st.integers(2, 60))
+def test_a_sample_is_even_and_has_the_newest_row(rows: int, size: int) -> None:
+    window = window_of({"x": np.arange(float(rows))}, np.arange(float(rows)).tolist())
+    known, age = learned(Past(sample_rows=size), window)
+    kept = encoded_target(known, ())
+    assert len(kept) == min(rows, size)
+    assert kept.tolist() == (rows - 1 - age).tolist()
+    gaps = np.diff(kept)
+    assert gaps.size == 0 or gaps.max() - gaps.min() <= 1
+    assert kept[0] == 0
+    assert kept[-1] == rows - 1
 
 
 @pytest.mark.parametrize("task", list(Task))

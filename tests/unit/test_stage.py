@@ -428,6 +428,8 @@ def test_a_retired_member_has_no_artifact_and_is_missed_by_nobody(
     champion = stage.crown(found, {})
     assert champion.models[0] is None
     assert champion.member_outputs(FEATURES)[0] is None
+    # Nor is it remembered: elders are for telling what a new fit brought.
+    assert champion.elder == (None, None)
     assert (
         champion.outputs(FEATURES).tolist() == trees.predict(trees.layout.encode(FEATURES)).tolist()
     )
@@ -439,6 +441,35 @@ def test_a_retired_member_has_no_artifact_and_is_missed_by_nobody(
     assert sorted(path.name for path in (tmp_path / MODEL).iterdir()) == sorted(
         [name, "manifest.json"]
     )
+
+
+def test_what_is_kept_already_is_not_written_again(
+    stage: Stage, line: FittedModel, trees: FittedModel, tmp_path: Path
+) -> None:
+    first = crown(stage, line, trees)
+    folder = tmp_path / MODEL
+    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    names = first.crowned.revision.artifacts
+    stage.crown(revised(first.crowned, *names), {})
+    after = {path.name: path.stat().st_ino for path in folder.iterdir()}
+    assert all(after[name] == before[name] for name in names)
+    assert after["manifest.json"] != before["manifest.json"]
+    restored = Stage(tmp_path, KEY).restore(MODEL)
+    assert restored is not None
+    assert restored.crowned.revision.name == "1.2"
+
+
+def test_a_class_that_appears_later_is_answered_by_who_knows_it(stage: Stage) -> None:
+    early, later = fitted("linear", pa.array(["0"] * ROWS)), fitted("linear", NUMBERS)
+    first = crown(stage, early, early)
+    assert first.predict([{"x": 2.0}])[0]["probabilities"] == {"0": 1.0}
+    data = artifact.dump(later)
+    names = (first.crowned.revision.artifacts[0], digest(data))
+    second = stage.crown(revised(first.crowned, *names), {names[1]: data})
+    (answer,) = second.predict([{"x": 2.0, "side": "right"}])
+    assert list(answer["probabilities"]) == ["0", "2", "10"]
+    assert sum(answer["probabilities"].values()) == pytest.approx(1.0)
+    assert answer["probabilities"]["10"] > 0.25
 
 
 def test_classes_that_one_member_knows_first_are_put_in_one_order() -> None:

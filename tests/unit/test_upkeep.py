@@ -72,6 +72,23 @@ def test_patience_follows_what_the_last_fit_brought(found: Came, patience: int) 
     assert learned(standing, found).patience == (patience, 8)
 
 
+def test_what_may_be_noise_leaves_patience_as_it_is() -> None:
+    # A mean gain below what is worth a fit, with a spread that does not rule more out.
+    elder = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    newer = (1.2, 0.8, 1.1, 0.9, 1.2, 0.8, 1.1, 0.9)
+    found = Came(
+        losses=tuple((value, 1.0) for value in newer),
+        elder=tuple((value, float("nan")) for value in elder),
+    )
+    standing = begun(MEMBERS, 100_000, is_single=False)
+    assert learned(standing, found) == standing
+
+
+def test_one_block_has_no_spread_and_says_nothing() -> None:
+    standing = begun(MEMBERS, 100_000, is_single=False)
+    assert learned(standing, Came(((0.1, 1.0),), ((1.0, 1.0),))) == standing
+
+
 def test_patience_has_bounds() -> None:
     standing = begun(MEMBERS, 100_000, is_single=False)
     for _ in range(9):

@@ -16,9 +16,13 @@ from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.version import Blocks, Member, Revision, Standing
 from retuned_pipelines.weights import (
     BLOCKS,
+    CLIP,
+    RATE,
+    RECENT_BLOCKS,
     RETIRE_AFTER,
     RETIRE_BELOW,
     SHARE,
+    SWITCH_T,
     begun,
     bounded,
     followed,
@@ -70,7 +74,7 @@ def test_the_best_member_is_found_and_kept() -> None:
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6))
 def test_the_mean_loss_stays_near_that_of_the_best_member(seed: int) -> None:
-    """The regret of 60 steps of noisy losses: below 4 % of the best member's loss."""
+    """60 steps of noisy losses, from equal weights: 5 % above the best member (median; 7 % at most)."""
     rng = np.random.default_rng(seed)
     level = rng.uniform(0.8, 1.2, size=4)
     standing, prior, paid, each = start(*[0.25] * 4), [0.25] * 4, 0.0, np.zeros(4)
@@ -79,7 +83,46 @@ def test_the_mean_loss_stays_near_that_of_the_best_member(seed: int) -> None:
         paid += float(np.dot(serving(standing), losses))
         each += losses
         standing = followed(standing, prior, same(losses))
-    assert paid <= 1.04 * each.min() + 60 * 0.01
+    assert paid <= 1.08 * each.min()
+
+
+def relative(losses: NDArray[np.float64], mean_loss: float) -> NDArray[np.float64]:
+    """Distances from the best member's loss, as the weights see them: 0 to `CLIP`."""
+    best = losses.min()
+    scale = best + mean_loss
+    return np.minimum(CLIP, (losses - best) / scale) if scale > 0 else np.zeros_like(losses)
+
+
+UNSTEADY = st.lists(
+    st.lists(st.sampled_from([0.0, 0.1, 1.0, 1.1, 2.0, 50.0, 1e6]), min_size=3, max_size=3),
+    min_size=1,
+    max_size=RETIRE_AFTER,
+)
+
+
+@given(UNSTEADY, st.lists(st.integers(0, 2), min_size=RETIRE_AFTER, max_size=RETIRE_AFTER))
+def test_regret_is_bounded_against_whatever_sequence_of_members(
+    losses: list[list[float]], path: list[int]
+) -> None:
+    """Herbster & Warmuth (1998), theorem 6, with a prior and with losses up to `CLIP`.
+
+    Steps of one block, so that a step is one move of the weights. The price of naming a path of
+    members is the logarithm of its probability, were members drawn as the shares go back.
+    """
+    prior = np.array([0.5, 0.3, 0.2])
+    standing, paid, followed_loss = start(*prior), 0.0, 0.0
+    price = -math.log(prior[path[0]])
+    for number, loss in enumerate(losses):
+        weights = np.array(standing.weights)
+        standing = followed(standing, prior.tolist(), (tuple(loss),))
+        found = relative(np.array(loss), standing.mean_loss)
+        paid += float(weights @ found)
+        followed_loss += float(found[path[number]])
+        if number + 1 < len(losses):
+            stays = path[number + 1] == path[number]
+            price -= math.log((1 - SHARE) * stays + SHARE * prior[path[number + 1]])
+    convex = (1 - math.exp(-RATE * CLIP)) / CLIP
+    assert paid <= (RATE * followed_loss + price) / convex + 1e-9
 
 
 def test_after_a_change_another_member_leads_within_five_steps() -> None:
@@ -150,6 +193,33 @@ def test_a_better_member_takes_over_within_six_steps() -> None:
         noise = rng.normal(0, 0.05, size=(BLOCKS, 2)) + np.array([1.0, 0.9])
         standing = followed(standing, (0.5, 0.5), tuple(tuple(row) for row in noise.tolist()))
     assert serving(standing) == (0.0, 1.0)
+
+
+def test_a_single_champion_is_switched_by_its_recent_losses_only() -> None:
+    """A paired t statistic by hand, on the newest blocks; the weights do not matter."""
+    rng = np.random.default_rng(8)
+    standing, past = start(0.5, 0.5, is_single=True), np.empty((0, 2))
+    for step in range(12):
+        # The second is better at first, much worse later.
+        step_losses = rng.normal((1.0, 0.97 if step < 5 else 1.5), 0.05, size=(BLOCKS, 2))
+        past = np.vstack([past, step_losses])[-RECENT_BLOCKS:]
+        leader = standing.leader
+        assert leader is not None
+        gain = past[:, leader] - past[:, 1 - leader]
+        t = gain.mean() / (gain.std(ddof=1) / math.sqrt(len(gain)))
+        is_switched = len(past) >= 2 * BLOCKS and t > SWITCH_T
+        standing = followed(standing, (0.5, 0.5), tuple(tuple(row) for row in step_losses.tolist()))
+        assert standing.leader == (1 - leader if is_switched else leader)
+        assert len(standing.recent) == len(past)
+    assert standing.leader == 0
+
+
+def test_nobody_is_retired_where_one_answers_at_a_time() -> None:
+    standing = start(0.9, 0.1, is_single=True)
+    for _ in range(3 * RETIRE_AFTER):
+        standing = followed(standing, (0.9, 0.1), same([1.0, 9.0]))
+    assert standing.retired == (False, False)
+    assert bounded(standing, (9.0, 9.0), 1.0) == standing
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def _loaded(crowned: Crowned, artifacts: Mapping[str, bytes], serving: Champion 
                 serving.models,
                 strict=True,
             )
-            elder = tuple(model if old != new else None for old, new, model in pairs)
+            elder = tuple(model if new and old != new else None for old, new, model in pairs)
     models = tuple(
         before.get(name) or (_load(crowned, name, artifacts) if name else None)
         for name in crowned.revision.artifacts

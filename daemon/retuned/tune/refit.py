@@ -62,8 +62,8 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
     if serving is not None:
         largest = max(largest, serving.rows)
     known: list[FitResult | Revision] = [*fits.results.values()]
-    if serving is not None and not known:
-        known = [serving]
+    if serving is not None and len(known) < len(artifacts) - artifacts.count(""):
+        known.append(serving)
     return Fitted(
         now=now,
         order=order.id,

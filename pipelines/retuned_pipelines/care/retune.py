@@ -32,6 +32,8 @@ STUDY_FITS_SHARE = 0.75
 
 def respond(spec: ModelSpec, state: CareState, order: Measure, report: DriftReport) -> Answer:
     """Decide what a check asks for."""
+    if state.is_paused:
+        return decide_nothing(state, "Paused: whatever the check found, nothing is begun.")
     worse = report.alarms(Aspect.PERFORMANCE)
     if worse:
         found = worse[0]
@@ -81,6 +83,8 @@ def _worse(spec: ModelSpec, state: CareState, order: Measure, reason: str) -> An
 
 def first(spec: ModelSpec, state: CareState) -> Answer:
     """Decide on a study right after the first champion."""
+    if state.is_paused:
+        return decide_nothing(state, "Paused: no first study.", saved=study_effort(spec, state))
     if upkeep.is_dear(state.labelled):
         return decide_nothing(
             state,
