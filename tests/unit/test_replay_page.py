@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from retuned import inquire
+from retuned.demo.run import count_fits
 from retuned.registry.events import Event, EventKind
 from retuned.replay import page
 from retuned.replay.history import PERIOD_US, History
@@ -298,3 +299,15 @@ def test_a_version_is_told_with_each_members_recipe_and_weight() -> None:
     assert "60.3%, 25.0% at the start: lightgbm, 31 leaves, all rows" in told
     assert "retired, 25.0% at the start: linear, all rows" in told
     assert "not asked, 25.0% at the start: lightgbm, 31 leaves, 500 rows" in told
+
+
+def test_the_demo_counts_each_member_that_was_fitted() -> None:
+    def revision(fitted: list[int], gone: list[bool]) -> dict[str, Any]:
+        return {"standing": {**STANDING, "fitted": fitted, "gone": gone}}
+
+    revisions = [
+        revision([100, 100, 100], []),
+        revision([120, 100, 120], []),
+        revision([140, 140, 120], [False, False, True]),
+    ]
+    assert count_fits(revisions) == 3 + 2 + 2
