@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from html import escape
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -12,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import retuned
+from retuned.replay.answers import Answers, dates, kind_of_past, learned_from, told_moments
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import identity, names_of, tell
-from retuned_pipelines.recipe import Past
+from retuned.tell import identity, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from retuned.replay.history import History
     from retuned.replay.outcome import Life, Outcome
 
 SHOWN = ("never_refitted", "refit_all", "refit_window")
@@ -30,9 +27,6 @@ FEATURES = 20
 
 DRAWN = 7
 """Members with a colour of their own; the others share one."""
-
-EDGES = 5
-"""Dates below a plot."""
 
 PURPOSES = {
     "refits": "fits to serve",
@@ -107,7 +101,7 @@ def _losses(outcome: Outcome) -> str:
         policy.name: [float(policy.losses[: stop - first].mean()) for _, stop in spans]
         for policy in drawn
     }
-    dates = _dates(outcome.history)
+    below = dates(outcome.history)
     marks = {
         number: "a new version takes over"
         for life in outcome.lives
@@ -115,25 +109,8 @@ def _losses(outcome: Outcome) -> str:
         if before.partition(".")[0] != now.partition(".")[0]
     }
     return charts.lines(
-        by_period, unit="Loss of each period", dates=dates, marks=marks
-    ) + charts.lines(so_far, unit="Mean loss so far", dates=dates)
-
-
-def _dates(history: History) -> list[str]:
-    """Moments at evenly spaced edges of periods; row numbers where rows have no times."""
-    picks = np.linspace(0, len(history.edges) - 1, EDGES).round().astype(int)
-    rows = [max(history.edges[pick] - 1, 0) for pick in picks]
-    times = [float(history.window.time[row]) / 1e6 for row in rows]
-    if history.window.time[0] == 0:  # as `read_history` makes them up
-        return [f"row {row + 1:,}" for row in rows]
-    return _told(times)
-
-
-def _told(times: Sequence[float]) -> list[str]:
-    """Moments, as exact as their spread asks for."""
-    days = (times[-1] - times[0]) / 86_400
-    form = "%b %Y" if days > 150 else "%d %b" if days > 5 else "%d %b %H:%M"  # noqa: PLR2004 (see the line)
-    return [f"{datetime.fromtimestamp(at, UTC):{form}}" for at in times]
+        by_period, unit="Loss of each period", dates=below, marks=marks
+    ) + charts.lines(so_far, unit="Mean loss so far", dates=below)
 
 
 def _drift(life: Life) -> str:
@@ -155,74 +132,8 @@ def _drift(life: Life) -> str:
         f"alarms only" + (f"; {calm} others never drifted" if calm else "")
     )
     some = dict(list(shown.items())[:FEATURES])
-    dates = _told([check["at"] for check in (life.checks[0], life.checks[-1])])
-    return charts.cells(some, unit=unit, dates=dates if len(life.checks) > 1 else dates[:1])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """Who answered in each period.
-
-    Attributes:
-        dates: below a plot over periods.
-        when: the date at each edge of a period.
-        names: short names of all recipes that ever had a weight, by their identity.
-        bodies: what was told of the revision that served (periods); None for none.
-    """
-
-    dates: Sequence[str]
-    when: Sequence[str]
-    names: Mapping[str, str]
-    bodies: Sequence[Mapping[str, Any] | None]
-
-    @classmethod
-    def of(cls, life: Life, history: History) -> Answers:
-        """Look up the revisions that served."""
-        told = [e.body for e in life.events if e.kind.value in {"promoted", "revised"}]
-        by_name = {f"{body['version']}.{body['revision']}": body for body in told}
-        edges = [float(history.window.time[max(edge - 1, 0)]) / 1e6 for edge in history.edges]
-        return cls(
-            dates=_dates(history),
-            when=[f"{datetime.fromtimestamp(at, UTC):%d\u00a0%b\u00a0%Y}" for at in edges]
-            if history.window.time[0]
-            else [f"row\u00a0{edge:,}" for edge in history.edges],
-            names=_named(told),
-            bodies=[by_name.get(name) for name in life.champions],
-        )
-
-    def shares(self, key: Callable[[Mapping[str, Any]], str]) -> dict[str, list[float]]:
-        """Shares of the answers (periods) of recipes with the same key, the largest first."""
-        found: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(self.bodies))
-        for number, body in enumerate(self.bodies):
-            for recipe, weight in _weighed(body):
-                found[key(recipe)][number] += weight
-        return dict(sorted(found.items(), key=lambda item: -sum(item[1])))
-
-    def mean(self, value: Callable[[Mapping[str, Any], int], float]) -> list[float]:
-        """Mean by weight (periods) of a function of a recipe and the rows known."""
-        return [
-            sum(weight * value(recipe, body["rows"]) for recipe, weight in _weighed(body))
-            if body is not None
-            else 0.0
-            for body in self.bodies
-        ]
-
-
-def _named(told: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Short names of all recipes by their identity, and which study found them."""
-    found: dict[str, str] = {}
-    for body in told:
-        for recipe in body["recipes"]:
-            found.setdefault(identity(recipe), body.get("study", ""))
-    names = names_of(recipe for body in told for recipe in body["recipes"])
-    return {
-        key: f"{name}, found by {found[key]}" if found[key] else name for key, name in names.items()
-    }
-
-
-def _weighed(body: Mapping[str, Any] | None) -> Iterator[tuple[Mapping[str, Any], float]]:
-    if body is not None:
-        yield from zip(body["recipes"], body["weights"], strict=True)
+    below = told_moments([check["at"] for check in (life.checks[0], life.checks[-1])])
+    return charts.cells(some, unit=unit, dates=below if len(life.checks) > 1 else below[:1])
 
 
 def _weights(answers: Answers) -> str:
@@ -232,7 +143,7 @@ def _weights(answers: Answers) -> str:
         return nothing("No champion served.")
     shares = {name: row for name, row in shares.items() if any(row)}
     most = DRAWN if len(shares) > DRAWN + 1 else len(shares)
-    drawn = {_until(name, shares[name], answers): shares[name] for name in list(shares)[:most]}
+    drawn = {answers.until(name, shares[name]): shares[name] for name in list(shares)[:most]}
     rest = list(shares.values())[most:]
     if rest:
         drawn[f"{len(rest)} others"] = np.sum(rest, axis=0).tolist()
@@ -243,49 +154,21 @@ def _weights(answers: Answers) -> str:
     return charts.areas(drawn, unit=unit, dates=answers.dates)
 
 
-def _until(name: str, row: Sequence[float], answers: Answers) -> str:
-    """A member's name, and since when it answers no more."""
-    last = max(number for number, share in enumerate(row) if share)
-    is_gone = last < len(row) - 1
-    return f"{name} †\u00a0{answers.when[last + 1]}" if is_gone else name
-
-
 def _windows(answers: Answers) -> str:
     """Rows known, rows that the members learn from on average, and from which past."""
     if not any(body is not None for body in answers.bodies):
         return nothing("No champion served.")
     series = {
         "rows known": answers.mean(lambda _, rows: float(rows)),
-        "learned from, mean of the members by weight": answers.mean(_learned_from),
+        "learned from, mean of the members by weight": answers.mean(learned_from),
     }
     unit = "Labelled rows; where old ones count less, the sum of what they count"
     by_past = charts.areas(
-        answers.shares(_kind_of_past),
+        answers.shares(kind_of_past),
         unit="Share of each period's answers by the past that is learned from",
         dates=answers.dates,
     )
     return charts.lines(series, unit=unit, dates=answers.dates, from_zero=True) + by_past
-
-
-def _learned_from(recipe: Mapping[str, Any], rows: int) -> float:
-    past = Past(**recipe["past"])
-    size = past.size(rows)
-    if past.half_life_rows is None:
-        return float(size)
-    each = 0.5 ** (1 / past.half_life_rows)
-    # A sample is spread over everything: its rows count as theirs would, and are fewer.
-    return float((1 - each**rows) / (1 - each) * size / rows) if rows else 0.0
-
-
-def _kind_of_past(recipe: Mapping[str, Any]) -> str:
-    past = Past(**recipe["past"])
-    if past.time_feature:
-        return "everything, time as a feature"
-    if past.half_life_rows is not None:
-        return "old rows count less"
-    if past.since_change:
-        return "rows since the last change"
-    return "everything" if past.rows is None else "the newest rows"
 
 
 def _compute(life: Life) -> str:
