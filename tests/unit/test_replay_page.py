@@ -51,7 +51,9 @@ def history(*, is_dated: bool = True) -> History:
             schema=schema,
             features=pa.table([pa.array(np.zeros(rows))], schema=schema.arrow),
             ids=pa.array([str(n) for n in range(rows)]),
-            time=(order - 1) * 24 * PERIOD_US + (YEAR_2020_US if is_dated else 0),
+            time=YEAR_2020_US + 24 * PERIOD_US * (order - 1)
+            if is_dated
+            else PERIOD_US * (order - 1),
             seq=order,
             label_seq=order,
             target=pa.array(np.zeros(rows)),
@@ -187,9 +189,13 @@ def test_a_stream_without_a_champion_has_no_weights_to_show() -> None:
 
 
 def test_rows_without_times_are_counted() -> None:
-    told = part(rendered(is_dated=False), "Loss over time")
-    assert "row 20" in told
-    assert "1970" not in told
+    events = tuple(replace(told, at=39 * 3600.0) for told in LIFE.events)
+    checks = [check(19 * 3600.0, {"temp": 0.4})]
+    html = rendered(life=replace(LIFE, events=events, checks=checks), is_dated=False)
+    assert "row 20" in part(html, "Loss over time")
+    assert "row 20" in part(html, "Drift by feature and check")
+    assert "row\xa040" in part(html, "Takeovers and verdicts")
+    assert "1970" not in html
 
 
 def test_compute_is_told_by_purpose_the_dearest_first() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retuned.replay.history import PERIOD_US
 from retuned.tell import identity, names_of
 from retuned_pipelines.recipe import Past
 
@@ -46,9 +47,7 @@ class Answers:
         edges = [float(history.window.time[max(edge - 1, 0)]) / 1e6 for edge in history.edges]
         return cls(
             dates=dates(history),
-            when=[f"{datetime.fromtimestamp(at, UTC):%d\u00a0%b\u00a0%Y}" for at in edges]
-            if history.window.time[0]
-            else [f"row\u00a0{edge:,}" for edge in history.edges],
+            when=[told_day(history, at) for at in edges],
             names=_named(told),
             bodies=[by_name.get(name) for name in life.champions],
         )
@@ -59,7 +58,8 @@ class Answers:
         for number, body in enumerate(self.bodies):
             for recipe, weight in _weighed(body):
                 found[key(recipe)][number] += weight
-        return dict(sorted(found.items(), key=lambda item: -sum(item[1])))
+        answered = ((name, row) for name, row in found.items() if any(row))
+        return dict(sorted(answered, key=lambda item: -sum(item[1])))
 
     def mean(self, value: Callable[[Mapping[str, Any], int], float]) -> list[float]:
         """Mean by weight (periods) of a function of a recipe and the rows known."""
@@ -122,17 +122,31 @@ def kind_of_past(recipe: Mapping[str, Any]) -> str:
 
 
 def dates(history: History) -> list[str]:
-    """Moments at evenly spaced edges of periods; row numbers where rows have no times."""
+    """What is written below a plot: moments at evenly spaced edges of periods."""
     picks = np.linspace(0, len(history.edges) - 1, EDGES).round().astype(int)
     rows = [max(history.edges[pick] - 1, 0) for pick in picks]
-    times = [float(history.window.time[row]) / 1e6 for row in rows]
-    if history.window.time[0] == 0:  # as `read_history` makes them up
-        return [f"row {row + 1:,}" for row in rows]
-    return told_moments(times)
+    return told_moments(history, [float(history.window.time[row]) / 1e6 for row in rows])
 
 
-def told_moments(times: Sequence[float]) -> list[str]:
-    """Moments, as exact as their spread asks for."""
+def told_moments(history: History, times: Sequence[float]) -> list[str]:
+    """Moments, as exact as their spread asks for; row numbers where rows have no times."""
+    if not is_dated(history):
+        return [_row(at) for at in times]
     days = (times[-1] - times[0]) / 86_400
     form = "%b %Y" if days > 150 else "%d %b" if days > 5 else "%d %b %H:%M"  # noqa: PLR2004 (see the line)
     return [f"{datetime.fromtimestamp(at, UTC):{form}}" for at in times]
+
+
+def told_day(history: History, at: float) -> str:
+    """The day of a moment, or a row number; on one line."""
+    told = f"{datetime.fromtimestamp(at, UTC):%d %b %Y}" if is_dated(history) else _row(at)
+    return told.replace(" ", "\u00a0")
+
+
+def is_dated(history: History) -> bool:
+    """Whether the rows have times; where they have none, `read_history` counts from 1970."""
+    return bool(history.window.time[0])
+
+
+def _row(at: float) -> str:
+    return f"row {int(at * 1e6) // PERIOD_US + 1:,}"

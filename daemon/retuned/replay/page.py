@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import retuned
-from retuned.replay.answers import Answers, dates, kind_of_past, learned_from, told_moments
+from retuned.replay.answers import (
+    Answers,
+    dates,
+    is_dated,
+    kind_of_past,
+    learned_from,
+    told_day,
+    told_moments,
+)
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
 from retuned.tell import identity, tell
@@ -18,6 +26,7 @@ from retuned.tell import identity, tell
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from retuned.replay.history import History
     from retuned.replay.outcome import Life, Outcome
 
 SHOWN = ("never_refitted", "refit_all", "refit_window")
@@ -53,12 +62,12 @@ def render(outcome: Outcome, title: str) -> str:
         name = "" if len(outcome.lives) == 1 else f"{escape(life.name)}: "
         answers = Answers.of(life, outcome.history)
         body += (
-            section(f"{name}Drift by feature and check", _drift(life))
+            section(f"{name}Drift by feature and check", _drift(life, outcome.history))
             + section(f"{name}Weights of the members over time", _weights(answers))
             + section(f"{name}How much of the past is learned from", _windows(answers))
             + section(f"{name}Where the compute went", _compute(life))
             + section(f"{name}What was decided against, and what that saved", _restraint(life))
-            + section(f"{name}Takeovers and verdicts", _verdicts(life))
+            + section(f"{name}Takeovers and verdicts", _verdicts(life, outcome.history))
         )
     return page(f"Replay of {title}", body, version=retuned.__version__)
 
@@ -113,7 +122,7 @@ def _losses(outcome: Outcome) -> str:
     ) + charts.lines(so_far, unit="Mean loss so far", dates=below)
 
 
-def _drift(life: Life) -> str:
+def _drift(life: Life, history: History) -> str:
     if not life.checks:
         return nothing("No check was made.")
     effects: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(life.checks))
@@ -132,16 +141,15 @@ def _drift(life: Life) -> str:
         f"alarms only" + (f"; {calm} others never drifted" if calm else "")
     )
     some = dict(list(shown.items())[:FEATURES])
-    below = told_moments([check["at"] for check in (life.checks[0], life.checks[-1])])
+    below = told_moments(history, [check["at"] for check in (life.checks[0], life.checks[-1])])
     return charts.cells(some, unit=unit, dates=below if len(life.checks) > 1 else below[:1])
 
 
 def _weights(answers: Answers) -> str:
     """Who answered, period by period."""
     shares = answers.shares(lambda recipe: answers.names[identity(recipe)])
-    if not any(map(any, shares.values())):
+    if not shares:
         return nothing("No champion served.")
-    shares = {name: row for name, row in shares.items() if any(row)}
     most = DRAWN if len(shares) > DRAWN + 1 else len(shares)
     drawn = {answers.until(name, shares[name]): shares[name] for name in list(shares)[:most]}
     rest = list(shares.values())[most:]
@@ -252,11 +260,15 @@ def _spared(decided: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _verdicts(life: Life) -> str:
+def _verdicts(life: Life, history: History) -> str:
     kinds = {"verdict", "promoted"}
     rows: Sequence[tuple[str, str, str]] = [
-        (moment(event.at), event.kind.value, escape(tell(event.to_json())))
+        (_when(event.at, history), event.kind.value, escape(tell(event.to_json())))
         for event in life.events
         if event.kind.value in kinds
     ]
     return table(("when", "event", "what happened"), rows, "No verdict was given.")
+
+
+def _when(at: float, history: History) -> str:
+    return moment(at) if is_dated(history) else told_day(history, at)

@@ -55,7 +55,7 @@ def lines(
     """Several lines over the same periods, and a legend with their last values.
 
     Args:
-        series: values (periods) by name; the first is drawn strongest.
+        series: values (periods) by name; the first is drawn broad, below the others.
         unit: of the values, for the caption.
         dates: what is written below, evenly spaced from the first edge to the last.
         marks: what happened at the beginning of some periods, by their number.
@@ -76,7 +76,7 @@ def lines(
             f"<title>{escape(name)}</title></polyline>"
             for place, (name, line) in enumerate(series.items())
         ]
-        return flags + "".join(reversed(drawn))
+        return flags + "".join(drawn)
 
     legend = "".join(
         f'<span class="key s{place}">{escape(name)} <small>{_said(line[-1])}</small></span>'
