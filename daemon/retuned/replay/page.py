@@ -167,8 +167,8 @@ def _windows(answers: Answers) -> str:
     if not any(body is not None for body in answers.bodies):
         return nothing("No champion served.")
     series = {
-        "rows known": answers.mean(lambda _, rows: float(rows)),
         "learned from, mean of the members by weight": answers.mean(learned_from),
+        "rows known": answers.mean(lambda _, rows: float(rows)),
     }
     unit = "Labelled rows; where old ones count less, the sum of what they count"
     by_past = charts.areas(
