@@ -12,7 +12,7 @@ from rich.table import Table
 from retuned.api import Api
 from retuned.screen import screen
 from retuned.settings import load
-from retuned.tell import recipe_in_words, tell
+from retuned.tell import recipe_in_words, shares_in_words, tell
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -126,7 +126,7 @@ def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
             (
                 str(v["number"]),
                 _moment(v["created_at"]),
-                _recipe(v["members"][0]["recipe"]),
+                _members(v),
                 f"{v['verdict']['gain']:+.1%}",
                 " ".join(v["verdict"]["reasons"]),
             )
@@ -143,13 +143,18 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
     ]
     members = found["members"]
-    for position, member in enumerate(members):
-        recipe, weight = member["recipe"], _weight(found, position)
-        lines.append(
-            ("member", f"{_recipe(recipe)}; weight {weight}, {member['weight']:.2f} at the start")
-        )
-        if len(members) == 1:
-            lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
+    if len(members) == 1:
+        recipe = members[0]["recipe"]
+        lines.append(("recipe", recipe_in_words(recipe)))
+        lines += [(f"  {name}", _short(value)) for name, value in recipe["params"].items()]
+    else:
+        lines += [
+            (
+                "member",
+                f"{weight}, {m['weight']:.1%} at the start: {recipe_in_words(m['recipe'])}",
+            )
+            for weight, m in zip(_weights(found), members, strict=True)
+        ]
     lines += [
         (f"revision {r['number']}", f"{_moment(r['created_at'])}, learned from {r['rows']:,} rows")
         for r in found["revisions"][-10:]
@@ -205,7 +210,9 @@ def _show_studies(console: Console, found: Mapping[str, Any]) -> None:
                 _moment(s["started_at"]),
                 f"{s['rows']:,}",
                 s["stopped"] or "runs",
-                "" if s["best"] is None else f"trial {s['best_trial']}, {_recipe(s['best'])}",
+                ""
+                if s["best"] is None
+                else f"trial {s['best_trial']}, {recipe_in_words(s['best'])}",
             )
             for s in found["items"]
         ),
@@ -220,7 +227,7 @@ def _show_study(console: Console, found: Mapping[str, Any]) -> None:
             (
                 str(t["number"]),
                 t["origin"],
-                _recipe(t["recipe"]),
+                recipe_in_words(t["recipe"]),
                 _short(t["score"]),
                 _short(t["train_score"]),
                 _short(t["gap"]),
@@ -270,17 +277,17 @@ def _doing(model: Mapping[str, Any]) -> str:
     return "paused" if model["is_paused"] else ", ".join(model["running"]) or "watching"
 
 
-def _weight(version: Mapping[str, Any], position: int) -> str:
-    """A member's weight in the newest revision."""
+def _weights(version: Mapping[str, Any]) -> list[str]:
+    """How much each member has to say in the newest revision."""
     if not version["revisions"]:
-        return f"{version['members'][position]['weight']:.2f}"
-    standing = version["revisions"][-1]["standing"]
-    is_gone = bool(standing["gone"]) and standing["gone"][position]
-    return "none: retired" if is_gone else f"{standing['weights'][position]:.2f}"
+        return [f"{member['weight']:.1%}" for member in version["members"]]
+    return shares_in_words(version["revisions"][-1]["standing"])
 
 
-def _recipe(recipe: Mapping[str, Any]) -> str:
-    return recipe_in_words(recipe)
+def _members(version: Mapping[str, Any]) -> str:
+    members = version["members"]
+    others = len(members) - 1
+    return recipe_in_words(members[0]["recipe"]) + (f" and {others} more" if others else "")
 
 
 def _short(value: object) -> str:

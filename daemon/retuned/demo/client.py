@@ -48,6 +48,14 @@ class Client:
             for trial in self._api.get(f"{self._base}/studies/{study['id']}")["trials"]
         ]
 
+    def revisions(self) -> list[list[dict[str, Any]]]:
+        """The revisions of each version, oldest first."""
+        numbers = [found["number"] for found in self._api.get(f"{self._base}/versions")["items"]]
+        return [
+            self._api.get(f"{self._base}/versions/{number}")["revisions"]
+            for number in sorted(numbers)
+        ]
+
     def send_rows(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Post rows; they are durable when this returns."""
         return self._api.post(f"{self._base}/rows", list(rows))

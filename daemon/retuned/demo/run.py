@@ -18,11 +18,13 @@ from retuned.demo.daemon import DemoDaemon, free_port, write_config
 from retuned.demo.history import read_history
 from retuned.errors import PermanentError
 from retuned.screen import screen
-from retuned.tell import recipe_in_words
+from retuned.tell import recipe_in_short
+from retuned_pipelines.version import Standing
+from retuned_pipelines.weights import serving
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from rich.console import Console
@@ -33,19 +35,26 @@ MODEL = "bike_sharing"
 PERIODS = 40
 PACE_S = 1.2
 BATCH = 500
+_NEVER = -1
 _WIDE = 160
 """Columns in a pipe: what the daemon tells of an event fits on a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of playing the stream: the loss as served, and what the daemon did."""
+    """What came of playing the stream: the loss as served, and what the daemon did.
+
+    Attributes:
+        loss: mean absolute error as served.
+        fits: models fitted to serve; of an ensemble each member counts.
+        trials: trials made.
+        promotions: versions that took over.
+    """
 
     loss: float
     fits: int
     trials: int
     promotions: int
-    drifts: int
 
 
 def main(args: Namespace) -> int:
@@ -115,15 +124,30 @@ def _play(client: Client, history: History, board: Board) -> Played:
         board.sent(len(period))
         _settle(client, begun)
         _show(client, board, number, losses)
-    trials = len(client.trials())
-    counts = board.counts
     return Played(
         loss=float(np.mean(np.concatenate(losses))),
-        fits=counts["promoted"] + counts["revised"],
-        trials=trials,
-        promotions=counts["promoted"],
-        drifts=counts["drift"],
+        fits=sum(map(count_fits, client.revisions())),
+        trials=len(client.trials()),
+        promotions=board.counts["promoted"],
     )
+
+
+def count_fits(revisions: Sequence[Mapping[str, Any]]) -> int:
+    """How many models were fitted for the revisions of a version, oldest first.
+
+    A member that was not worth a new fit keeps its last one; a retired one is fitted no more.
+    """
+    fits, before = 0, [_NEVER] * len(revisions[0]["standing"]["fitted"]) if revisions else []
+    for revision in revisions:
+        fitted, gone = revision["standing"]["fitted"], revision["standing"]["gone"]
+        fits += sum(
+            known != last and not is_gone
+            for known, last, is_gone in zip(
+                fitted, before, gone or [False] * len(fitted), strict=True
+            )
+        )
+        before = fitted
+    return fits
 
 
 def _serve(client: Client, period: Batch) -> NDArray[np.float64]:
@@ -159,17 +183,18 @@ def _show(client: Client, board: Board, number: int, losses: list[NDArray[np.flo
         "so far",
         f"{counts['drift']} checks with drift, {counts['decided']} decisions, "
         f"{len(client.trials())} trials, {counts['promoted']} promotions, "
-        f"{counts['revised']} revisions",
+        f"{counts['revised']} refits",
     )
 
 
 def _weightiest(champion: Mapping[str, Any]) -> str:
-    """The member that counts most, and how many others there are."""
-    members, standing = champion["version"]["members"], champion["revision"]["standing"]
-    shares = zip(standing["weights"], members, strict=True)
-    weight, member = max(shares, key=lambda pair: float(pair[0]))
-    others = sum(1 for share in standing["weights"] if share) - 1
-    return f"{weight:.0%} {recipe_in_words(member['recipe'])}" + f", {others} others" * (others > 0)
+    """The member that has most to say, and how many others are asked."""
+    members = champion["version"]["members"]
+    shares = serving(Standing.from_json(champion["revision"]["standing"]))
+    share, member = max(zip(shares, members, strict=True), key=lambda pair: pair[0])
+    others = sum(1 for other in shares if other) - 1
+    told = recipe_in_short(member["recipe"])
+    return f"{share:.0%} {told}" + (f", and {others} more" if others else "")
 
 
 def _table(played: Played, others: tuple[Baseline, ...]) -> Table:

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import recipe_in_words, tell
-from retuned_pipelines.version import Standing
-from retuned_pipelines.weights import serving
+from retuned.tell import recipe_in_words, shares_in_words, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -156,16 +154,11 @@ def _ensemble(shown: ModelPage) -> str:
     """The members and their weights, where there are several."""
     if shown.version is None or shown.revision is None or len(shown.version["members"]) == 1:
         return ""
-    members = shown.version["members"]
-    standing = Standing.from_json(shown.revision["standing"])
-    found = zip(members, serving(standing), standing.weights, standing.retired, strict=True)
+    members, standing = shown.version["members"], shown.revision["standing"]
+    found = zip(members, shares_in_words(standing), standing["weights"], strict=True)
     rows = [
-        (
-            _recipe(member),
-            "retired" if is_gone else f"{share:.1%}" if share else "not asked",
-            f"{member['weight']:.1%}",
-        )
-        for member, share, _, is_gone in sorted(found, key=lambda row: -float(row[2]))
+        (_recipe(member), told, f"{member['weight']:.1%}")
+        for member, told, _ in sorted(found, key=lambda row: -float(row[2]))
     ]
     return section("Members", table(("recipe", "weight", "at the start"), rows, ""))
 

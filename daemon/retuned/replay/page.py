@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from html import escape
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import retuned
+from retuned.replay.answers import (
+    Answers,
+    dates,
+    is_dated,
+    kind_of_past,
+    learned_from,
+    told_day,
+    told_moments,
+)
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import recipe_in_words, tell
-from retuned_pipelines.recipe import Past
+from retuned.tell import identity, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from retuned.replay.history import History
     from retuned.replay.outcome import Life, Outcome
 
 SHOWN = ("never_refitted", "refit_all", "refit_window")
@@ -24,8 +34,18 @@ SHOWN = ("never_refitted", "refit_all", "refit_window")
 
 FEATURES = 20
 
-MEMBERS = 8
-"""Members that are drawn with a colour of their own."""
+DRAWN = 7
+"""Members with a colour of their own; the others share one."""
+
+PURPOSES = {
+    "refits": "fits to serve",
+    "trials": "trials of searches",
+    "gate": "gates",
+    "watching": "watching",
+}
+"""What compute was used for, in words."""
+
+CHOICES = {"refresh": "a refit", "retune": "a search", "nothing": "nothing"}
 
 
 def render(outcome: Outcome, title: str) -> str:
@@ -40,13 +60,14 @@ def render(outcome: Outcome, title: str) -> str:
     )
     for life in outcome.lives:
         name = "" if len(outcome.lives) == 1 else f"{escape(life.name)}: "
+        answers = Answers.of(life, outcome.history)
         body += (
-            section(f"{name}Drift by feature and check", _drift(life))
-            + section(f"{name}Weights of the members over time", _weights(life))
-            + section(f"{name}How much of the past is learned from", _windows(life))
+            section(f"{name}Drift by feature and check", _drift(life, outcome.history))
+            + section(f"{name}Weights of the members over time", _weights(answers))
+            + section(f"{name}How much of the past is learned from", _windows(answers))
             + section(f"{name}Where the compute went", _compute(life))
             + section(f"{name}What was decided against, and what that saved", _restraint(life))
-            + section(f"{name}Takeovers and verdicts", _verdicts(life))
+            + section(f"{name}Takeovers and verdicts", _verdicts(life, outcome.history))
         )
     return page(f"Replay of {title}", body, version=retuned.__version__)
 
@@ -89,12 +110,19 @@ def _losses(outcome: Outcome) -> str:
         policy.name: [float(policy.losses[: stop - first].mean()) for _, stop in spans]
         for policy in drawn
     }
-    return charts.lines(by_period, unit="loss of each period") + charts.lines(
-        so_far, unit="mean loss so far"
-    )
+    below = dates(outcome.history)
+    marks = {
+        number: "a new version takes over"
+        for life in outcome.lives
+        for number, (before, now) in enumerate(pairwise(life.champions), 1)
+        if before.partition(".")[0] != now.partition(".")[0]
+    }
+    return charts.lines(
+        by_period, unit="Loss of each period", dates=below, marks=marks
+    ) + charts.lines(so_far, unit="Mean loss so far", dates=below)
 
 
-def _drift(life: Life) -> str:
+def _drift(life: Life, history: History) -> str:
     if not life.checks:
         return nothing("No check was made.")
     effects: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(life.checks))
@@ -103,64 +131,76 @@ def _drift(life: Life) -> str:
             row = effects[found["subject"]]
             if found["is_alarm"]:
                 row[number] = max(row[number], min(abs(found["effect"]), 1.0))
-    worst = sorted(effects, key=lambda name: -float(np.mean(effects[name])))[:FEATURES]
-    unit = "a column a check; the darker the larger the effect, alarms only"
-    return charts.cells({name: effects[name] for name in worst}, unit=unit)
+    worst = sorted(effects, key=lambda name: -float(np.mean(effects[name])))
+    shown = {name: effects[name] for name in worst if any(effects[name])}
+    if not shown:
+        return nothing(f"{len(life.checks)} checks found no drift.")
+    calm = len(effects) - len(shown)
+    unit = (
+        f"A column for each of {len(life.checks)} checks; the stronger the larger the effect, "
+        f"alarms only" + (f"; {calm} others never drifted" if calm else "")
+    )
+    some = dict(list(shown.items())[:FEATURES])
+    below = told_moments(history, [check["at"] for check in (life.checks[0], life.checks[-1])])
+    return charts.cells(some, unit=unit, dates=below if len(life.checks) > 1 else below[:1])
 
 
-def _weights(life: Life) -> str:
-    """Who answered, revision by revision."""
-    revisions = _revisions(life)
-    if not revisions:
+def _weights(answers: Answers) -> str:
+    """Who answered, period by period."""
+    shares = answers.shares(lambda recipe: answers.names[identity(recipe)])
+    if not shares:
         return nothing("No champion served.")
-    shares: dict[str, list[float]] = defaultdict(lambda: [0.0] * len(revisions))
-    for number, body in enumerate(revisions):
-        for recipe, weight in zip(body["recipes"], body["weights"], strict=True):
-            shares[recipe_in_words(recipe)][number] += weight
-    ranked = sorted(shares, key=lambda name: -float(np.sum(shares[name])))
-    drawn = {name: shares[name] for name in ranked[:MEMBERS]}
-    if ranked[MEMBERS:]:
-        drawn["others"] = np.sum([shares[name] for name in ranked[MEMBERS:]], axis=0).tolist()
-    unit = f"share of the answer, {len(revisions)} revisions from left to right"
-    return charts.areas(drawn, unit=unit)
+    most = DRAWN if len(shares) > DRAWN + 1 else len(shares)
+    drawn = {answers.until(name, shares[name]): shares[name] for name in list(shares)[:most]}
+    rest = list(shares.values())[most:]
+    if rest:
+        drawn[f"{len(rest)} others"] = np.sum(rest, axis=0).tolist()
+    unit = (
+        "Share of each period's answers; † since when a member answers no more: retired, or with "
+        "too little weight to be asked"
+    )
+    return charts.areas(drawn, unit=unit, dates=answers.dates)
 
 
-def _windows(life: Life) -> str:
-    """Rows known, and rows that the members learn from on average."""
-    revisions = _revisions(life)
-    if len(revisions) <= 1:
-        return nothing("The champion was fitted once.")
-    known = [float(body["rows"]) for body in revisions]
-    used = [
-        sum(
-            weight * Past(**recipe["past"]).size(body["rows"])
-            for recipe, weight in zip(body["recipes"], body["weights"], strict=True)
-        )
-        for body in revisions
-    ]
-    series = {"learned from, weighted mean of the members": used, "known": known}
-    return charts.lines(series, unit="rows; a point a revision")
-
-
-def _revisions(life: Life) -> list[Mapping[str, Any]]:
-    kinds = {"promoted", "revised"}
-    return [event.body for event in life.events if event.kind.value in kinds]
+def _windows(answers: Answers) -> str:
+    """Rows known, rows that the members learn from on average, and from which past."""
+    if not any(body is not None for body in answers.bodies):
+        return nothing("No champion served.")
+    series = {
+        "learned from, mean of the members by weight": answers.mean(learned_from),
+        "rows known": answers.mean(lambda _, rows: float(rows)),
+    }
+    unit = "Labelled rows; where old ones count less, the sum of what they count"
+    by_past = charts.areas(
+        answers.shares(kind_of_past),
+        unit="Share of each period's answers by the past that is learned from",
+        dates=answers.dates,
+    )
+    return charts.lines(series, unit=unit, dates=answers.dates, from_zero=True) + by_past
 
 
 def _compute(life: Life) -> str:
     if not life.cpu_s:
         return nothing("Nothing was fitted.")
-    return charts.bars(life.cpu_s, unit="CPU seconds")
+    total = sum(life.cpu_s.values())
+    ranked = sorted(life.cpu_s.items(), key=lambda item: -item[1])
+    return charts.bars(
+        {PURPOSES.get(name, name): spent for name, spent in ranked},
+        unit=f"CPU seconds, {total:,.1f} together; watching is the daemon's own process: checks, "
+        "scores, weights",
+    )
 
 
 def _restraint(life: Life) -> str:
     """What was decided against, by the reason, and what that saved by the run's own ratio."""
     decided = [event.body for event in life.events if event.kind.value == "decided"]
     counts = Counter(str(body["decision"]) for body in decided)
-    told = ", ".join(f"{name} {count} times" for name, count in sorted(counts.items()))
-    spent = sum(body["effort"] for body in decided if body["decision"] == "refresh")
-    each = life.cpu_s.get("refits", 0.0) / spent if spent else 0.0
-    rows = []
+    told = ", ".join(
+        f"{text} {_times(counts[name])}" for name, text in CHOICES.items() if counts[name]
+    )
+    effort = sum(body["effort"] for body in decided if body["decision"] == "refresh")
+    each = life.cpu_s.get("refits", 0.0) / effort if effort else 0.0
+    rows, total = [], 0.0
     for why, bodies in (
         ("Inputs drifted, the loss did not rise: no search", _with(decided, "Inputs drifted")),
         ("The loss rose: a refit, or waiting, instead of a search", _with(decided, "loss (")),
@@ -168,13 +208,42 @@ def _restraint(life: Life) -> str:
         ("So many rows that a first search waits", _with(decided, "No first study")),
     ):
         saved = [body["saved"] for body in bodies if body["decision"] != "retune"]
-        rows.append((why, str(len(saved)), f"{each * sum(saved):,.0f}"))
+        total += sum(saved)
+        if saved:
+            rows.append((why, str(len(saved)), *_cost(sum(saved), each)))
+    if len(rows) > 1:
+        rows.append(("together", "", *_cost(total, each)))
     note = (
-        '<p class="dim">What a search or a fit would have cost by the cost model, in CPU seconds '
-        "of this run. Not all of it would have been spent: a search has a cooldown.</p>"
+        '<p class="dim">What the searches and fits would have cost by the cost model: rows, each '
+        "as dear as one of LightGBM's default fit"
+        + (
+            f", which cost {1e6 * each:.1f} CPU s a million in this run's refits. "
+            if each
+            else ". "
+        )
+        + "Not all would have been spent: a search has a cooldown."
+        + _searches(life, counts["retune"])
+        + "</p>"
     )
-    heads = ("decided against", "times", "CPU s saved at most")
-    return f"<p>Decided: {escape(told) or 'nothing at all'}.</p>" + table(heads, rows, "") + note
+    heads = ("decided against", "times", "million rows", "CPU s saved at most")
+    empty = "Nothing was decided against."
+    return f"<p>Decided: {escape(told) or 'nothing at all'}.</p>" + table(heads, rows, empty) + note
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _cost(effort: float, each: float) -> tuple[str, str]:
+    return f"{effort / 1e6:,.2f}", f"{each * effort:,.1f}" if each else "unknown: no refit"
+
+
+def _searches(life: Life, count: int) -> str:
+    if not count:
+        return ""
+    spent = life.cpu_s.get("trials", 0.0) + life.cpu_s.get("gate", 0.0)
+    made = "search that was made" if count == 1 else f"{count} searches that were made"
+    return f" The {made} cost {spent:,.1f} CPU s, all gates included."
 
 
 def _with(decided: Sequence[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
@@ -191,11 +260,15 @@ def _spared(decided: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _verdicts(life: Life) -> str:
+def _verdicts(life: Life, history: History) -> str:
     kinds = {"verdict", "promoted"}
     rows: Sequence[tuple[str, str, str]] = [
-        (moment(event.at), event.kind.value, escape(tell(event.to_json())))
+        (_when(event.at, history), event.kind.value, escape(tell(event.to_json())))
         for event in life.events
         if event.kind.value in kinds
     ]
     return table(("when", "event", "what happened"), rows, "No verdict was given.")
+
+
+def _when(at: float, history: History) -> str:
+    return moment(at) if is_dated(history) else told_day(history, at)
