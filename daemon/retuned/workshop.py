@@ -191,8 +191,9 @@ class Workshop:
         if before is not None:
             kept |= set(before.crowned.revision.artifacts)
         self.registry.prune(spec.name, kept)
-        for name in artifacts:
-            (self.bench.fits / name).unlink(missing_ok=True)
+        # A model has one takeover at a time: what else waits there retired, or is of one let go.
+        for path in self.bench.fits(spec.name).glob("*"):
+            path.unlink(missing_ok=True)
         return Published(
             now=now,
             order=work.id,
@@ -224,7 +225,7 @@ class Workshop:
         """The fitted models: from the bench, those that serve already, or from the registry."""
         found = self.stage.artifacts(work.version.model)
         for name in set(work.revision.artifacts) - {""}:
-            path = self.bench.fits / name
+            path = self.bench.fits(work.version.model) / name
             if path.exists():
                 found[name] = path.read_bytes()
             elif name not in found:

@@ -44,7 +44,7 @@ def test_a_browser_shows_the_models_and_what_was_done_for_each(
     overview = seen(f"{daemon.url}/", tmp_path / "one")
     assert 'href="/models/bikes"' in overview
     page = seen(f"{daemon.url}/models/bikes", tmp_path / "two")
-    assert "lightgbm on all rows" in page
+    assert "lightgbm, 31 leaves" in page
     assert "<circle" in page
     assert "promoted" in page
     api = seen(f"{daemon.url}/docs", tmp_path / "three")

@@ -147,6 +147,22 @@ def test_a_changed_world_is_met_with_a_refit_and_then_with_a_search(house: House
     assert asked["decision"] == "retune"
 
 
+def test_members_that_are_too_slow_leave_nothing_behind(house: Household) -> None:
+    # Any model takes longer than this: one alone stays.
+    house.spec = replace(SPEC, serve=ServePolicy(max_predict_ms=1e-6))
+    house.settle()
+    house.new_keeper()
+    house.keeper.resume()
+    house.send(world(0, 400))
+    house.settle()
+    champion = house.stage.of("demo")
+    assert champion is not None
+    assert sum(model is not None for model in champion.models) == 1
+    assert champion.predict([{"x": 1.0, "z": 0.0}])
+    left = [path for path in (house.directory / "work").rglob("*") if path.is_file()]
+    assert left == []
+
+
 def test_events_reach_the_registry_once_and_in_their_order(house: Household) -> None:
     house.send(world(0, 600))
     house.settle()

@@ -117,7 +117,7 @@ def test_all_members_of_a_new_version_are_fitted_and_can_be_loaded(
     found = fitted(log, tmp_path, order(0, 1, 2, 3))
     assert len(set(found.artifacts)) == len(RECIPES)
     for name, recipe in zip(found.artifacts, RECIPES, strict=True):
-        data = (tmp_path / "fits" / name).read_bytes()
+        data = (tmp_path / "fits" / "demo" / name).read_bytes()
         assert hashlib.sha256(data).hexdigest() == name
         assert artifact.load(data).recipe == recipe
     assert (found.rows, found.first_seq, found.last_seq) == (ROWS, 1, 2 * ROWS - 100)
@@ -135,7 +135,7 @@ def test_who_is_not_fitted_keeps_the_artifact(log: RowLog, tmp_path: Path) -> No
     found = fitted(log, tmp_path, order(2, serving=serving()))
     one, two, three, gone = found.artifacts
     assert (one, two, gone) == ("one", "two", "")
-    assert artifact.load((tmp_path / "fits" / three).read_bytes()).recipe == RECIPES[2]
+    assert artifact.load((tmp_path / "fits" / "demo" / three).read_bytes()).recipe == RECIPES[2]
     assert found.predict_ms == (1.0, 2.0, 0.0, 4.0)
 
 
@@ -167,7 +167,9 @@ def test_a_change_is_told_to_those_who_learn_since_then(log: RowLog, tmp_path: P
 
 def answers(found: Fitted, directory: Path) -> list[list[float]]:
     """What each member answers to some rows; the bytes of equal models differ."""
-    models = [artifact.load((directory / "fits" / name).read_bytes()) for name in found.artifacts]
+    models = [
+        artifact.load((directory / "fits" / "demo" / name).read_bytes()) for name in found.artifacts
+    ]
     return [model.predict(np.linspace(-2, 2, 9)[:, None]).tolist() for model in models]
 
 

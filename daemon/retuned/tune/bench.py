@@ -37,10 +37,9 @@ class Bench:
     directory: Path
     stop: threading.Event
 
-    @property
-    def fits(self) -> Path:
-        """Where fitted models wait to be published, each under its SHA-256."""
-        return self.directory / "fits"
+    def fits(self, model: str) -> Path:
+        """Where a model's fitted members wait to be published, each under its SHA-256."""
+        return self.directory / "fits" / model
 
     def window_path(self, model: str, order: str) -> Path:
         """The file in which an order's children find their rows."""

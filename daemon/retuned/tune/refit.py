@@ -132,7 +132,7 @@ def _call(
         window=file,
         recipes=tuple(recipes),
         task=spec.task,
-        folder=bench.fits,
+        folder=bench.fits(spec.name),
         seed=spec.search.seed,
         threads=bench.executor.threads,
         changed_seq=order.changed_seq,
