@@ -47,12 +47,10 @@ class History:
     Attributes:
         bootstrap: the first fifth.
         periods: the rest, in equal parts.
-        table: everything, with the columns of the file.
     """
 
     bootstrap: Batch
     periods: tuple[Batch, ...]
-    table: pa.Table
 
 
 def read_history(periods: int) -> History:
@@ -70,7 +68,6 @@ def read_history(periods: int) -> History:
     return History(
         bootstrap=Batch(everything.rows[:first], everything.labels[:first]),
         periods=tuple(Batch(everything.rows[a:b], everything.labels[a:b]) for a, b in cuts),
-        table=table,
     )
 
 

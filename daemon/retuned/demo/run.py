@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from retuned.demo.baselines import Baseline, baselines
+from retuned.demo.baselines import NAMES, baselines
 from retuned.demo.board import Board
 from retuned.demo.client import Client
 from retuned.demo.daemon import DemoDaemon, free_port, write_config
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from retuned.demo.history import Batch, History
+    from retuned.replay.outcome import Policy
 
 MODEL = "bike_sharing"
 PERIODS = 40
@@ -81,7 +82,7 @@ def _run(console: Console, args: Namespace, directory: Path) -> int:
     port = args.port or free_port()
     address = f"http://127.0.0.1:{port}"
     history = read_history(PERIODS)
-    total = len(history.table)
+    total = len(history.bootstrap) + sum(map(len, history.periods))
     console.print(
         f"[bold]retuned demo[/]: {total:,} hours of bike rentals (UCI 275, CC BY 4.0), "
         f"the first {len(history.bootstrap):,} as history, the rest in {PERIODS} periods.\n"
@@ -94,7 +95,7 @@ def _run(console: Console, args: Namespace, directory: Path) -> int:
         with Board(console, total) as board:
             played = _play(client, history, board)
         with console.status("The same rows without a daemon ..."):
-            others = baselines(history)
+            others = baselines(directory / "models" / f"{MODEL}.env", PERIODS)
         console.print(_table(played, others))
         _tell_where(console, address, directory, stay=args.stay)
         if args.stay:
@@ -197,7 +198,7 @@ def _weightiest(champion: Mapping[str, Any]) -> str:
     return f"{share:.0%} {told}" + (f", and {others} more" if others else "")
 
 
-def _table(played: Played, others: tuple[Baseline, ...]) -> Table:
+def _table(played: Played, others: Sequence[Policy]) -> Table:
     reference = others[0].loss
     table = Table(title="Mean absolute error over all periods (rentals per hour)")
     for name in ("policy", "error", "cut", "fits", "trials", "promotions"):
@@ -213,7 +214,9 @@ def _table(played: Played, others: tuple[Baseline, ...]) -> Table:
     )
     for other in others:
         cut = 1 - other.loss / reference
-        table.add_row(other.name, f"{other.loss:.1f}", f"{cut:+.1%}", str(other.fits), "0", "0")
+        table.add_row(
+            NAMES[other.name], f"{other.loss:.1f}", f"{cut:+.1%}", str(other.fits), "0", "0"
+        )
     return table
 
 
