@@ -53,12 +53,12 @@ def told(members: Sequence[Member]) -> list[tuple[str, str, float]]:
 def test_the_usual_members_differ_in_their_past_and_their_trees() -> None:
     assert told(founded(Task.REGRESSION, 4_000, 8)) == [
         ("lightgbm", "all rows", 0.152),
-        ("lightgbm", "all rows up to 40,000, time as a feature", 0.202),
-        ("lightgbm", "all rows up to 40,000, time as a feature", 0.202),
+        ("lightgbm", "all rows up to 30,000, time as a feature", 0.202),
+        ("lightgbm", "all rows up to 30,000, time as a feature", 0.202),
         ("lightgbm", "4,000 rows", 0.152),
-        ("lightgbm", "all rows up to 40,000", 0.152),
+        ("lightgbm", "all rows up to 30,000", 0.152),
         ("lightgbm", "1,000 rows", 0.071),
-        ("linear", "all rows up to 40,000", 0.071),
+        ("linear", "all rows up to 15,000", 0.071),
     ]
 
 
@@ -70,19 +70,19 @@ def test_on_many_rows_the_default_has_half_of_the_say(task: Task, plain: int) ->
     total = 0.92 + 0.1 * plain
     assert told(members) == [
         ("lightgbm", "all rows", round(0.50 / total, 3)),
-        ("lightgbm", "all rows up to 40,000, time as a feature", round(0.15 / total, 3)),
-        ("lightgbm", "400,000 rows up to 40,000", round(0.12 / total, 3)),
-        ("linear", "all rows up to 20,000", round(0.10 / total, 3)),
-        *[("lightgbm", "all rows up to 40,000", round(0.10 / total, 3))] * plain,
-        ("lightgbm", "100,000 rows up to 40,000", round(0.05 / total, 3)),
+        ("lightgbm", "all rows up to 30,000, time as a feature", round(0.15 / total, 3)),
+        ("lightgbm", "400,000 rows up to 30,000", round(0.12 / total, 3)),
+        ("linear", "all rows up to 15,000", round(0.10 / total, 3)),
+        *[("lightgbm", "all rows up to 30,000", round(0.10 / total, 3))] * plain,
+        ("lightgbm", "100,000 rows up to 30,000", round(0.05 / total, 3)),
     ]
 
 
 def test_with_many_classes_it_begins_with_a_forest() -> None:
     assert told(founded(Task.MULTICLASS, 5_000, 8, classes=11)) == [
-        ("forest", "all rows up to 40,000", 0.45),
-        ("lightgbm", "all rows up to 40,000", 0.25),
-        ("linear", "all rows up to 40,000", 0.2),
+        ("forest", "all rows up to 30,000", 0.45),
+        ("lightgbm", "all rows up to 30,000", 0.25),
+        ("linear", "all rows up to 15,000", 0.2),
         ("forest", "5,000 rows", 0.1),
     ]
 
