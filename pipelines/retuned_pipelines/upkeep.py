@@ -26,7 +26,7 @@ WORTH = 0.01
 DOUBT = 0.5
 """Standard errors that are added to a gain before it is said to be too small."""
 
-FACTOR, LONGEST = 4, 64
+FACTOR, LONGEST = 4, 128
 """How patience changes on many rows, and how large it becomes (in steps of growth)."""
 
 
