@@ -110,7 +110,7 @@ class ServePolicy:
             ones have to leave until it fits. 0 for no limit.
     """
 
-    max_members: int = 8
+    max_members: int = 7
     max_predict_ms: float = 0.0
 
 

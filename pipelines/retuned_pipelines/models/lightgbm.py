@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def _space(task: Task) -> Mapping[str, Dimension]:
     space: dict[str, Dimension] = {
         "learning_rate": Real(0.01, 0.3, log=True),
-        "n_estimators": Whole(30, 300, log=True),
-        "num_leaves": Whole(4, 63, log=True),
+        "n_estimators": Whole(30, 120, log=True),
+        "num_leaves": Whole(4, 48, log=True),
         "min_child_samples": Whole(3, 100, log=True),
         "reg_lambda": Real(1e-3, 30.0, log=True),
         "colsample_bytree": Real(0.4, 1.0),
