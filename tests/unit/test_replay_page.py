@@ -154,6 +154,63 @@ def test_a_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"<script|https?://|src=", html)
 
 
+def worth(ours: tuple[float, float], **others: tuple[float, float]) -> str:
+    """What is said of losses and CPU seconds."""
+    lived, *baselines = (
+        Policy(name=name, losses=np.full(80, loss), cpu_s=cpu_s)
+        for name, (loss, cpu_s) in {"retuned": ours, **others}.items()
+    )
+    outcome = Outcome(history=history(), lives=[replace(LIFE, policy=lived)], baselines=baselines)
+    return outcome.worth(lived)
+
+
+@pytest.mark.parametrize(
+    ("ours", "others", "told"),
+    [
+        (
+            (0.9, 30.0),
+            {"refit_all": (1.0, 5.0), "constant": (3.0, 0.0)},
+            "10.0% below that of refit_all, the best of the others, for 6.0 times its CPU.",
+        ),
+        (
+            (0.9, 30.0),
+            {"refit_all": (1.5, 5.0), "refit_window": (1.0, 2.0)},
+            (
+                "10.0% below that of refit_window, the best of the others, for 15.0 times its CPU; "
+                "it is 40.0% below that of refit_all, for 6.0 times its CPU."
+            ),
+        ),
+        (
+            (1.2, 30.0),
+            {"refit_all": (1.5, 5.0), "persistence": (1.0, 0.0)},
+            (
+                "20.0% above that of persistence, the best of the others, for 30.0 CPU s where "
+                "that takes none; it is 20.0% below that of refit_all, for 6.0 times its CPU."
+            ),
+        ),
+        (
+            (1.0001, 30.0),
+            {"refit_all": (1.0, 5.0)},
+            "about the same as that of refit_all, the best of the others, for 6.0 times its CPU.",
+        ),
+        (
+            (0.1, 30.0),
+            {"refit_all": (0.0, 5.0)},
+            "above that of refit_all, the best of the others, for 6.0 times its CPU.",
+        ),
+    ],
+)
+def test_a_sentence_says_whether_it_was_worth_it_also_where_it_was_not(
+    ours: tuple[float, float], others: dict[str, tuple[float, float]], told: str
+) -> None:
+    assert worth(ours, **others) == f"The loss of retuned is {told}"
+
+
+def test_the_page_says_it_too() -> None:
+    told = part(rendered(), "Was it worth it?")
+    assert "The loss of retuned is 25.0% below that of never_refitted" in told
+
+
 def test_weights_are_drawn_by_period_and_by_member() -> None:
     told = part(rendered(), "Weights of the members over time")
     assert "LightGBM, absolute error, time as a feature|" in told

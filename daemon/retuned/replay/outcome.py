@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from retuned.registry.events import Event
     from retuned.replay.history import History
 
+USUAL = "refit_all"
+"""What a cron job does."""
+
+SAME = 0.0005
+"""Share of a loss that is told as no difference: it would be rounded to 0.0%."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Policy:
@@ -95,6 +101,20 @@ class Outcome:
         """The model that was never refitted."""
         return next(policy for policy in self.baselines if policy.name == "never_refitted")
 
+    def worth(self, ours: Policy) -> str:
+        """Say in a sentence whether a policy was worth it: against the best other, and a cron job.
+
+        Args:
+            ours: one of the policies.
+        """
+        best = min((p for p in self.policies if p is not ours), key=lambda policy: policy.loss)
+        told = f"The loss of {ours.name} is {_against(ours, best)}, the best of the others, "
+        told += _price(ours, best)
+        usual = next((policy for policy in self.baselines if policy.name == USUAL), best)
+        if usual is not best:
+            told += f"; it is {_against(ours, usual)}, {_price(ours, usual)}"
+        return told + "."
+
     def to_json(self) -> dict[str, Any]:
         """JSON form; the same replay gives the same, but for CPU seconds."""
         return {
@@ -139,3 +159,22 @@ class Outcome:
             }
             for number, (start, stop) in enumerate(self.history.spans)
         ]
+
+
+def _against(ours: Policy, other: Policy) -> str:
+    """How far a policy's loss is below or above another's."""
+    cut = ours.cut(other)
+    if ours.loss > other.loss == 0:
+        told = "above"
+    elif abs(cut) < SAME:
+        told = "about the same as"
+    else:
+        told = f"{abs(cut):.1%} {'below' if cut > 0 else 'above'}"
+    return f"{told} that of {other.name}"
+
+
+def _price(ours: Policy, other: Policy) -> str:
+    """How much CPU a policy took, measured by another's."""
+    if not other.cpu_s:
+        return f"for {ours.cpu_s:,.1f} CPU s where that takes none"
+    return f"for {ours.cpu_s / other.cpu_s:,.1f} times its CPU"

@@ -80,17 +80,18 @@ def _policies(outcome: Outcome) -> str:
             f"{policy.cut(outcome.reference):+.1%}",
             str(policy.fits),
             str(policy.trials),
-            str(policy.promotions),
             f"{policy.cpu_s:,.1f}",
+            str(policy.promotions),
         )
         for policy in outcome.policies
     ]
-    heads = ("policy", "loss", "cut", "fits", "trials", "promotions", "CPU s")
+    heads = ("policy", "loss", "cut", "fits", "trials", "CPU s", "promotions")
     note = (
         '<p class="dim">Loss is the error rate or the mean absolute error over all rows after '
         "the bootstrap; the cut is the share of never_refitted's loss that is saved.</p>"
     )
-    return table(heads, rows, "") + note
+    worth = "".join(f"<p>{escape(outcome.worth(life.policy))}</p>" for life in outcome.lives)
+    return worth + table(heads, rows, "") + note
 
 
 def _names(outcome: Outcome) -> set[str]:

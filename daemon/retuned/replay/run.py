@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from retuned_pipelines.window import Window
 
 
-USUAL = "refit_all"
-"""What a cron job does."""
-
 CHECKS = 100_000
 """Drift reports that are read back: all."""
 
@@ -81,7 +78,7 @@ def main(args: Namespace) -> int:
         executor.close()
     console.print(_table(outcome))
     for life in outcome.lives:
-        console.print(_worth(outcome, life.policy))
+        console.print(outcome.worth(life.policy), highlight=False)
     if args.json is not None:
         args.json.write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         console.print(f"Everything as JSON: {args.json}")
@@ -259,27 +256,10 @@ def progress(console: Console) -> Progress:
     )
 
 
-def _worth(outcome: Outcome, ours: Policy) -> str:
-    """Whether it was worth it, in a sentence."""
-    best = min((p for p in outcome.policies if p is not ours), key=lambda policy: policy.loss)
-    better = best.loss - ours.loss
-    how = "below" if better >= 0 else "above"
-    away = f" by {abs(better) / best.loss:.1%}" if best.loss else ""
-    told = f"The loss of {ours.name} is {how} that of {best.name}, the best of the others,{away}"
-    usual = next(p for p in outcome.baselines if p.name == USUAL)
-    if usual.cpu_s and usual.loss:
-        cut = 1 - ours.loss / usual.loss
-        told += (
-            f"; it is {abs(cut):.1%} {'below' if cut >= 0 else 'above'} that of {USUAL}, for "
-            f"{ours.cpu_s / usual.cpu_s:.1f} times its CPU"
-        )
-    return told + "."
-
-
 def _table(outcome: Outcome) -> Table:
     rows = len(outcome.policies[0].losses)
     table = Table(title=f"{rows:,} rows in {len(outcome.history.spans)} periods")
-    for name in ("policy", "loss", "cut", "fits", "trials", "promotions", "CPU s"):
+    for name in ("policy", "loss", "cut", "fits", "trials", "CPU s", "promotions"):
         table.add_column(name, justify="left" if name == "policy" else "right")
     for policy in outcome.policies:
         table.add_row(
@@ -288,8 +268,8 @@ def _table(outcome: Outcome) -> Table:
             f"{policy.cut(outcome.reference):+.1%}",
             str(policy.fits),
             str(policy.trials),
+            f"{policy.cpu_s:,.1f}",
             str(policy.promotions),
-            f"{policy.cpu_s:.1f}",
             style="bold" if policy.name.startswith("retuned") else None,
         )
     return table
