@@ -15,7 +15,7 @@ from retuned.errors import PermanentError
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
-from retuned.keeper import Keeper
+from retuned.keeper import Keeper, under_care
 from retuned.registry.connect import connect, ping
 from retuned.registry.events import EventLog
 from retuned.registry.forward import Forwarder
@@ -26,6 +26,7 @@ from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
 from retuned.roster import Roster
 from retuned.rows.house import RowLogs
+from retuned.rows.intake import Intake
 from retuned.runtime import logs
 from retuned.runtime.clock import SystemClock
 from retuned.runtime.lanes import ThreadLanes
@@ -179,6 +180,12 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     def log_of(model: str) -> RowLog:
         return rows.of(model, roster.keepers[model].spec.task)
 
+    def spec_of(model: str) -> ModelSpec:
+        return under_care(roster.keepers, model).spec
+
+    def notice(model: str) -> None:
+        under_care(roster.keepers, model).notice()
+
     roster = Roster(
         load=lambda: load_models(settings.models_dir),
         new_keeper=new_keeper,
@@ -190,9 +197,11 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         clock=clock,
     )
     reports = Reports(journal=journal, log_of=log_of, bench=bench)
+    intake = Intake(rows=rows, spec_of=spec_of, notice=notice, metrics=metrics, clock=clock)
     desk = Desk(
         keepers=lambda: roster.keepers,
         rows=rows,
+        intake=intake,
         stage=stage,
         registry=registry,
         studies=book,

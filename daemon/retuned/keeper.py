@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.rows.intake import NoModel
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care import react
 from retuned_pipelines.care.facts import Abandoned, Arrived, Fact, Measured
@@ -22,7 +23,7 @@ from retuned_pipelines.care.orders import Notify, Study, Work
 from retuned_pipelines.care.state import CareState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from retuned.registry.journal import Journal
     from retuned.runtime.clock import Clock
@@ -274,3 +275,17 @@ class Keeper:
                 "retry_s": retry_s,
             },
         )
+
+
+def under_care(keepers: Mapping[str, Keeper], model: str) -> Keeper:
+    """The keeper of a model.
+
+    Raises:
+        NoModel: no such model is under care.
+    """
+    found = keepers.get(model)
+    if found is None:
+        known = ", ".join(sorted(keepers)) or "none"
+        message = f"no model {model!r} is under care; known: {known}"
+        raise NoModel(message)
+    return found

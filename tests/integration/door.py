@@ -16,7 +16,8 @@ from tests.integration.household import Household
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
-from retuned.keeper import Keeper
+from retuned.keeper import Keeper, under_care
+from retuned.rows.intake import Intake
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 
@@ -42,9 +43,17 @@ class Door:
         self.may_render.set()
         self.keepers.setdefault(self.house.spec.name, self.house.keeper)
         self.metrics = Metrics()
+        intake = Intake(
+            rows=self.house.rows,
+            spec_of=lambda model: under_care(self.keepers, model).spec,
+            notice=lambda model: under_care(self.keepers, model).notice(),
+            metrics=self.metrics,
+            clock=self.house.clock,
+        )
         self.desk = Desk(
             keepers=lambda: self.keepers,
             rows=self.house.rows,
+            intake=intake,
             stage=self.house.stage,
             registry=self.house.registry,
             studies=self.house.book,

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,6 +71,11 @@ def append(log: RowLog, *records: Record, spec: ModelSpec = SPEC) -> Receipt:
 def label(log: RowLog, **values: float) -> Receipt:
     records = [{"id": name, "label": value} for name, value in values.items()]
     return log.append_labels(parse_labels(orjson.dumps(records), JSON, SPEC).batch)
+
+
+def label_batch(names: Sequence[str], values: Sequence[float | str]) -> LabelBatch:
+    kind = pa.string() if values and isinstance(values[0], str) else pa.float64()
+    return LabelBatch(ids=pa.array(names, pa.string()), values=pa.array(values, kind))
 
 
 def ids(window: Window | None) -> list[str]:
@@ -299,14 +305,14 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 def test_classes_are_kept_as_they_were_sent(tmp_path: Path, values: Sequence[str]) -> None:
     with opened(tmp_path / "demo.sqlite", Task.MULTICLASS) as log:
         append(log, row("a"), row("b", 1))
-        log.append_labels(LabelBatch(ids=["a", "b"], values=values))
+        log.append_labels(label_batch(["a", "b"], values))
         assert log.window().target.to_pylist() == values
 
 
 def test_the_first_classes_are_remembered(path: Path) -> None:
     with opened(path, Task.BINARY) as log:
         assert log.classes == ()
-        log.append_labels(LabelBatch(ids=["a", "b"], values=["1", "1"]))
+        log.append_labels(label_batch(["a", "b"], ["1", "1"]))
         assert log.classes == ("1",)
         append(log, row("c", y=0), spec=replace(SPEC, task=Task.BINARY))
         assert log.classes == ("1", "0")
@@ -316,7 +322,7 @@ def test_the_first_classes_are_remembered(path: Path) -> None:
 
 def test_classes_of_a_file_that_has_not_written_them_down_are_found(path: Path) -> None:
     with opened(path, Task.BINARY) as log:
-        log.append_labels(LabelBatch(ids=["a", "b"], values=["1", "0"]))
+        log.append_labels(label_batch(["a", "b"], ["1", "0"]))
         with log._file.write() as db:
             db.execute("DELETE FROM meta")
     with opened(path, Task.BINARY) as log:
@@ -330,9 +336,9 @@ def test_labels_that_others_overtook_are_to_be_sent_again(
     path: Path, task: Task, late: str
 ) -> None:
     with opened(path, task) as log:
-        log.append_labels(LabelBatch(ids=["a", "b"], values=["0", "1"]))
+        log.append_labels(label_batch(["a", "b"], ["0", "1"]))
         with pytest.raises(TransientError, match="Send the labels again"):
-            log.append_labels(LabelBatch(ids=["c", "d"], values=["0", late]))
+            log.append_labels(label_batch(["c", "d"], ["0", late]))
         assert log.counts().last_seq == 2
 
 
@@ -340,7 +346,7 @@ def test_labels_of_two_pairs_of_classes_at_once_are_never_mixed(path: Path) -> N
     def send(log: RowLog, number: int) -> bool:
         pair = ["0", "1"] if number % 2 else ["2", "3"]
         try:
-            log.append_labels(LabelBatch(ids=[f"{number}a", f"{number}b"], values=pair))
+            log.append_labels(label_batch([f"{number}a", f"{number}b"], pair))
         except TransientError:
             return False
         return True
@@ -368,7 +374,7 @@ def test_as_long_as_there_are_no_labels_a_task_can_be_another_one(path: Path) ->
     with opened(path, Task.REGRESSION) as log:
         append(log, row("a"))
     with opened(path, Task.MULTICLASS) as log:
-        log.append_labels(LabelBatch(ids=["a"], values=['"red"']))
+        log.append_labels(label_batch(["a"], ['"red"']))
         assert log.window().target.to_pylist() == ['"red"']
 
 
@@ -377,7 +383,7 @@ def test_a_house_s_open_log_keeps_its_task_too(tmp_path: Path) -> None:
     log = house.of("demo", Task.REGRESSION)
     assert house.of("demo", Task.BINARY) is log
     assert log.task is Task.BINARY
-    log.append_labels(LabelBatch(ids=["a"], values=["1"]))
+    log.append_labels(label_batch(["a"], ["1"]))
     with pytest.raises(PermanentError, match="set it back"):
         house.of("demo", Task.REGRESSION)
     assert house.of("demo", Task.BINARY) is log
@@ -559,7 +565,7 @@ def test_whatever_comes_the_log_is_what_the_ledger_says(
                 assert outcome(append(log, *items)) == ledger.append(items)
             elif kind == "labels":
                 places = [ledger.label(name, value) for name, value in items]
-                batch = LabelBatch(ids=[n for n, _ in items], values=[v for _, v in items])
+                batch = label_batch([n for n, _ in items], [v for _, v in items])
                 assert outcome(log.append_labels(batch)) == tuple(
                     places.count(place) for place in range(3)
                 )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.http.problems import Problem
+from retuned.keeper import under_care
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from retuned.registry.studies import StudyBook
     from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
+    from retuned.rows.intake import Intake
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
@@ -31,6 +33,7 @@ class Desk:
     Attributes:
         keepers: the models under care.
         rows: the row logs.
+        intake: where rows and labels come in.
         stage: the champions that serve.
         registry: versions and revisions.
         studies: studies and trials.
@@ -47,6 +50,7 @@ class Desk:
 
     keepers: Callable[[], Mapping[str, Keeper]]
     rows: RowLogs
+    intake: Intake
     stage: Stage
     registry: Registry
     studies: StudyBook
@@ -64,19 +68,15 @@ class Desk:
         """The keeper of a model.
 
         Raises:
-            Problem: no such model is under care.
+            NoModel: no such model is under care.
         """
-        found = self.keepers().get(model)
-        if found is None:
-            known = ", ".join(sorted(self.keepers())) or "none"
-            raise Problem(404, "no-model", f"no model {model!r} is under care; known: {known}")
-        return found
+        return under_care(self.keepers(), model)
 
     def log(self, model: str) -> RowLog:
         """The row log of a model.
 
         Raises:
-            Problem: no such model is under care.
+            NoModel: no such model is under care.
         """
         return self.rows.of(model, self.keeper(model).spec.task)
 
@@ -84,7 +84,8 @@ class Desk:
         """The champion that answers.
 
         Raises:
-            Problem: no such model is under care, or it has no champion yet.
+            NoModel: no such model is under care.
+            Problem: it has no champion yet.
         """
         keeper = self.keeper(model)
         champion = self.stage.of(model)

@@ -13,6 +13,7 @@ from retuned.http.answer import answer
 from retuned.http.problems import Problem
 from retuned.keeper import Trouble
 from retuned.rows.batch import Counts
+from retuned.rows.intake import NoModel
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
@@ -115,7 +116,7 @@ def _held(desk: Desk, model: str) -> tuple[Counts, Schema | None, tuple[Trouble,
     try:
         log = desk.log(model)
         return log.counts(), log.schema, ()
-    except Problem:
+    except NoModel:
         raise
     except RetunedError as error:
         now = desk.clock.now()

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.rows.ingest import BadPayload, UnsupportedContent
+from retuned.rows.intake import NoModel
 from retuned.serve.champion import BadFeatures
 from retuned.tune.report import NoReport
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _STATUS: dict[type[Exception], tuple[int, str]] = {
+    NoModel: (404, "no-model"),
     BadPayload: (400, "bad-payload"),
     UnsupportedContent: (415, "unsupported-content"),
     BadFeatures: (422, "bad-features"),

@@ -13,13 +13,13 @@ from starlette.responses import Response  # noqa: TC002 (as above)
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.rows.ingest import BadPayload, Rejected, parse_labels, parse_rows
+from retuned.rows.ingest import BadPayload, Rejected
+from retuned.rows.intake import Cargo, Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from retuned.http.desk import Desk
-    from retuned.rows.batch import Receipt
 
 _TOLD = 100
 """Refused items that one answer describes; all are counted."""
@@ -31,13 +31,13 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.post("/rows", summary="Append rows: JSON or NDJSON; safe to repeat")
     async def rows(model: str, request: Request) -> Response:
-        body, kind = await request.body(), request.headers.get("content-type", "")
-        return await run_in_threadpool(_take_rows, desk, model, body, kind)
+        parcel = await _parcel(Cargo.ROWS, request)
+        return await run_in_threadpool(_take, desk, model, parcel)
 
     @room.post("/labels", summary="Append labels of rows by id; safe to repeat")
     async def labels(model: str, request: Request) -> Response:
-        body, kind = await request.body(), request.headers.get("content-type", "")
-        return await run_in_threadpool(_take_labels, desk, model, body, kind)
+        parcel = await _parcel(Cargo.LABELS, request)
+        return await run_in_threadpool(_take, desk, model, parcel)
 
     @room.post("/predict", summary="Ask the champion")
     async def predict(model: str, request: Request) -> Response:
@@ -46,48 +46,21 @@ def routes(desk: Desk) -> APIRouter:
     return room
 
 
-def _take_rows(desk: Desk, model: str, body: bytes, kind: str) -> Response:
-    keeper, log = desk.keeper(model), desk.log(model)
-    now_us = round(desk.clock.now() * 1e6)
-    parsed = parse_rows(body, kind, keeper.spec, log.schema, now_us, classes=log.classes)
-    if not parsed.batch.ids:
-        raise _all_refused(parsed.rejected, of="rows")
-    try:
-        receipt = log.append_rows(parsed.batch, parsed.schema)
-    except ValueError as error:
-        # Two first batches at once: the other one fixed the features.
-        raise Problem(409, "other-features", f"{error}; send the rows again") from error
-    keeper.notice()
-    return _received(desk, model, "rows", receipt, parsed.rejected)
-
-
-def _take_labels(desk: Desk, model: str, body: bytes, kind: str) -> Response:
-    keeper, log = desk.keeper(model), desk.log(model)
-    parsed = parse_labels(body, kind, keeper.spec, classes=log.classes)
-    if not parsed.batch.ids:
-        raise _all_refused(parsed.rejected, of="labels")
-    receipt = log.append_labels(parsed.batch)
-    keeper.notice()
-    return _received(desk, model, "labels", receipt, parsed.rejected)
-
-
-def _received(
-    desk: Desk, model: str, kind: str, receipt: Receipt, rejected: Sequence[Rejected]
-) -> Response:
-    desk.metrics.ingested(
-        model,
-        kind,
-        accepted=receipt.accepted,
-        duplicates=receipt.duplicates,
-        revised=receipt.revised,
-        rejected=len(rejected),
-    )
+def _take(desk: Desk, model: str, parcel: Parcel) -> Response:
+    taken = desk.intake.take(model, parcel)
+    if taken.receipt is None:
+        raise _all_refused(taken.rejected, of=parcel.cargo.value)
     body = {
-        **asdict(receipt),
-        "rejected": len(rejected),
-        "reasons": [asdict(item) for item in rejected[:_TOLD]],
+        **asdict(taken.receipt),
+        "rejected": len(taken.rejected),
+        "reasons": [asdict(item) for item in taken.rejected[:_TOLD]],
     }
     return answer(body)
+
+
+async def _parcel(cargo: Cargo, request: Request) -> Parcel:
+    kind = request.headers.get("content-type", "")
+    return Parcel(cargo=cargo, payload=await request.body(), content_type=kind)
 
 
 def _all_refused(rejected: Sequence[Rejected], *, of: str) -> Problem:

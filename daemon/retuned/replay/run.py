@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -206,26 +207,20 @@ def _served(spec: ModelSpec, house: House, everything: Window, part: Window) -> 
 
 
 def _append(house: House, part: Window) -> None:
-    ids = part.ids.to_pylist()
     batch = RowBatch(
-        ids=ids,
+        ids=part.ids,
         time=part.time,
+        is_timed=True,
         features=part.features,
-        contents=[name.encode() for name in ids],
-        labels={},
+        labels=pa.nulls(len(part), part.target.type),
     )
     house.log.append_rows(batch, part.schema)
 
 
 def _label(house: House, part: Window) -> None:
-    labelled = [
-        (name, value)
-        for name, value in zip(part.ids.to_pylist(), part.target.to_pylist(), strict=True)
-        if value is not None
-    ]
-    if labelled:
-        ids, values = zip(*labelled, strict=True)
-        house.log.append_labels(LabelBatch(ids=ids, values=values))
+    labelled = part.labelled()
+    if len(labelled):
+        house.log.append_labels(LabelBatch(ids=labelled.ids, values=labelled.target))
 
 
 def _ours(house: House, name: str, losses: NDArray[np.float64]) -> Policy:

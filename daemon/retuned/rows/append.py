@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+import numpy as np
+import orjson
 import pyarrow as pa
 
 from retuned.rows.batch import LabelBatch, LabelValue, Receipt, RowBatch
@@ -18,7 +20,8 @@ _CHUNK = 10_000
 
 def insert_rows(db: sqlite3.Connection, batch: RowBatch) -> Receipt:
     """Append rows, with the labels that came along."""
-    digests = [_digest(name) for name in batch.ids]
+    ids = batch.ids.to_pylist()
+    digests = [_digest(name) for name in ids]
     first = last_seq_of(db) + 1
     plan = _plan(batch, digests, dict(_identities(db, digests)), first)
     if plan.positions:
@@ -27,9 +30,10 @@ def insert_rows(db: sqlite3.Connection, batch: RowBatch) -> Receipt:
     db.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)", plan.identities)
     db.executemany("INSERT INTO superseded VALUES (?, ?)", plan.superseded)
     matured = _adopt_orphans(db, plan)
-    if batch.labels:
-        ids = [digests[position] for position in batch.labels]
-        came = _insert_labels(db, ids, list(batch.labels.values()), last)
+    positions = np.flatnonzero(batch.labels.is_valid()).tolist()
+    if positions:
+        values = batch.labels.drop_null().to_pylist()
+        came = _insert_labels(db, [digests[position] for position in positions], values, last)
         last, matured = came.last_seq, matured + came.matured
     rows = len(plan.positions) - len(plan.superseded)
     _count(db, rows=rows, labelled=matured, last_seq=last)
@@ -40,8 +44,8 @@ def insert_rows(db: sqlite3.Connection, batch: RowBatch) -> Receipt:
 
 def insert_labels(db: sqlite3.Connection, batch: LabelBatch) -> Receipt:
     """Append labels; one whose row has not come yet waits for it."""
-    digests = [_digest(name) for name in batch.ids]
-    came = _insert_labels(db, digests, batch.values, last_seq_of(db))
+    digests = [_digest(name) for name in batch.ids.to_pylist()]
+    came = _insert_labels(db, digests, batch.values.to_pylist(), last_seq_of(db))
     _count(db, rows=0, labelled=came.matured, last_seq=came.last_seq)
     return Receipt(
         accepted=came.accepted,
@@ -75,7 +79,7 @@ def _plan(
     first: int,
 ) -> _Plan:
     plan = _Plan()
-    for position, (digest, content) in enumerate(zip(digests, batch.contents, strict=True)):
+    for position, (digest, content) in enumerate(zip(digests, _contents(batch), strict=True)):
         before = known.get(digest)
         if before is not None and before[2] == content:
             plan.duplicates += 1
@@ -95,10 +99,9 @@ def _insert_batch(db: sqlite3.Connection, batch: RowBatch, plan: _Plan, first: i
     index = pa.array(plan.positions, pa.int64())
     time = batch.time[plan.positions]
     table = batch.features.take(index)
-    ids = [batch.ids[position] for position in plan.positions]
     columns = [column.combine_chunks() for column in table.columns]
     record = pa.record_batch(
-        [pa.array(ids, pa.string()), pa.array(time), pa.array(plan.origins, pa.int64()), *columns],
+        [batch.ids.take(index), pa.array(time), pa.array(plan.origins, pa.int64()), *columns],
         names=["__id", "__time", "__origin", *table.column_names],
     )
     last = first + len(plan.positions) - 1
@@ -185,6 +188,12 @@ def _count(db: sqlite3.Connection, *, rows: int, labelled: int, last_seq: int) -
         "UPDATE total SET rows = rows + ?, labelled = labelled + ?, last_seq = ?",
         (rows, labelled, last_seq),
     )
+
+
+def _contents(batch: RowBatch) -> list[bytes]:
+    times = batch.time.tolist() if batch.is_timed else [None] * len(batch)
+    rows = zip(times, *(column.to_pylist() for column in batch.features.columns), strict=True)
+    return [hashlib.blake2b(orjson.dumps(row), digest_size=8).digest() for row in rows]
 
 
 def _digest(name: str) -> bytes:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -18,30 +16,45 @@ LabelValue = float | str
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowBatch:
-    """Valid rows that wait to be appended.
+    """Valid rows that wait to be appended, columns of one length n.
+
+    A row of the same id and content is a repetition, one of other content a revision.
 
     Attributes:
-        ids: their ids (n), not empty.
-        time: microseconds since the epoch, int64 (n).
-        features: Arrow table in schema order (n rows).
-        contents: digest of what each row says (n); a row of the same id and content is a
-            repetition, one of other content a revision.
-        labels: labels that came along with their rows, by position.
+        ids: Arrow string array, not null, not empty.
+        time: microseconds since the epoch, int64.
+        is_timed: whether the time is content: not where it is only when the row came.
+        features: Arrow table in schema order.
+        labels: labels that came along with their rows, null where none did: Arrow float64
+            for regression, string (the class as JSON text) for classification.
     """
 
-    ids: Sequence[str]
+    ids: pa.Array
     time: NDArray[np.int64]
+    is_timed: bool
     features: pa.Table
-    contents: Sequence[bytes]
-    labels: Mapping[int, LabelValue]
+    labels: pa.Array
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.ids)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelBatch:
-    """Valid labels that wait to be appended: ids (n) and values (n)."""
+    """Valid labels that wait to be appended.
 
-    ids: Sequence[str]
-    values: Sequence[LabelValue]
+    Attributes:
+        ids: ids of their rows, Arrow string array (n), not null.
+        values: Arrow float64 (regression) or string (the class as JSON text) array (n).
+    """
+
+    ids: pa.Array
+    values: pa.Array
+
+    def __len__(self) -> int:
+        """Count the labels."""
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -102,7 +101,6 @@ def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
     columns: list[list[Any]] = [[] for _ in fixed.features]
     ids: list[str] = []
     times: list[int] = []
-    contents: list[bytes] = []
     labels: dict[int, LabelValue] = {}
     reader, claim = LabelReader(spec, classes), _claim(spec, fixed)
     allowed = {*fixed.names, spec.id, spec.target, *([spec.time] if spec.time else [])}
@@ -123,15 +121,14 @@ def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
             continue
         ids.append(name)
         times.append(time)
-        contents.append(_content(values, time if spec.time else None))
         for column, value in zip(columns, values, strict=True):
             column.append(value)
     batch = RowBatch(
-        ids=ids,
+        ids=pa.array(ids, pa.string()),
         time=np.array(times, dtype=np.int64),
+        is_timed=bool(spec.time),
         features=_table(columns, fixed),
-        contents=contents,
-        labels=labels,
+        labels=_labels([labels.get(place) for place in range(len(ids))], spec),
     )
     return ParsedRows(batch=batch, schema=fixed, rejected=tuple(rejected))
 
@@ -167,7 +164,8 @@ def parse_labels(
             continue
         ids.append(name)
         values.append(value)
-    return ParsedLabels(batch=LabelBatch(ids=ids, values=values), rejected=tuple(rejected))
+    batch = LabelBatch(ids=pa.array(ids, pa.string()), values=_labels(values, spec))
+    return ParsedLabels(batch=batch, rejected=tuple(rejected))
 
 
 def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any]]:
@@ -224,6 +222,10 @@ def _table(columns: Sequence[Sequence[Any]], schema: Schema) -> pa.Table:
     return pa.table(arrays, schema=schema.arrow)
 
 
+def _labels(values: Sequence[LabelValue | None], spec: ModelSpec) -> pa.Array:
+    return pa.array(values, pa.string() if spec.task.is_classification else pa.float64())
+
+
 def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:
     if not features:
         refuse("has no feature: expected fields beside id, time and label; " + _LABELS_GO)
@@ -253,7 +255,3 @@ def _claim(spec: ModelSpec, schema: Schema) -> str:
                 "name"
             )
     return ""
-
-
-def _content(values: list[Any], time: int | None) -> bytes:
-    return hashlib.blake2b(orjson.dumps([time, *values]), digest_size=8).digest()

@@ -96,7 +96,7 @@ class RowLog:
         """
         with self._file.write() as db:
             fix_schema(db, schema)
-            classes = fix_classes(db, batch.labels.values(), self._task)
+            classes = fix_classes(db, batch.labels.drop_null().unique().to_pylist(), self._task)
             receipt = insert_rows(db, batch)
         self._schema = schema
         self._note(classes)
@@ -110,7 +110,7 @@ class RowLog:
                 the meantime; nothing was stored.
         """
         with self._file.write() as db:
-            classes = fix_classes(db, batch.values, self._task)
+            classes = fix_classes(db, batch.values.unique().to_pylist(), self._task)
             receipt = insert_labels(db, batch)
         self._note(classes)
         return receipt
