@@ -68,6 +68,16 @@ class Schema:
         """SHA-256 over names, kinds and order, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()
 
+    def continues(self, earlier: Schema) -> bool:
+        """Whether rows of an earlier schema can be read under this one.
+
+        Features may have been added at the end, and a number may have become a category.
+        """
+        return len(self.features) >= len(earlier.features) and all(
+            now.name == before.name and (now.kind is before.kind or now.kind is Kind.CATEGORY)
+            for before, now in zip(earlier.features, self.features, strict=False)
+        )
+
     def to_json(self) -> list[dict[str, str]]:
         """JSON form, ``[{"name": ..., "kind": ...}, ...]``."""
         return [{"name": feature.name, "kind": feature.kind.value} for feature in self.features]

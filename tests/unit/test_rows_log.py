@@ -320,15 +320,6 @@ def test_the_first_classes_are_remembered(path: Path) -> None:
         assert log.classes == ("1", "0")
 
 
-def test_classes_of_a_file_that_has_not_written_them_down_are_found(path: Path) -> None:
-    with opened(path, Task.BINARY) as log:
-        log.append_labels(label_batch(["a", "b"], ["1", "0"]))
-        with log._file.write() as db:
-            db.execute("DELETE FROM meta")
-    with opened(path, Task.BINARY) as log:
-        assert log.classes == ("1", "0")
-
-
 @pytest.mark.parametrize(
     ("task", "late"), [(Task.BINARY, "2"), (Task.BINARY, '"1"'), (Task.MULTICLASS, "true")]
 )

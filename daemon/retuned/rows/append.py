@@ -2,185 +2,221 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
-from retuned.rows.batch import LabelBatch, LabelValue, Receipt, RowBatch
+from retuned.rows.batch import LabelBatch, Receipt, RowBatch
+from retuned.rows.find import last_seq_of, segments_with
+from retuned.rows.ids import digest
+from retuned.rows.labels import adopt_orphans, insert_labels
+from retuned.rows.place import Place, places_of
+from retuned.rows.segment import (
+    ID,
+    LABEL,
+    LABEL_SEQ,
+    ORIGIN,
+    SEQ,
+    TIME,
+    insert_segment,
+    read_segments,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-_CHUNK = 10_000
+    from retuned.rows.form import Forms
+    from retuned.rows.ids import IdIndex
+
+Content = tuple[object, ...]
+"""What a row says: its time, where that is content, and its features."""
 
 
-def insert_rows(db: sqlite3.Connection, batch: RowBatch) -> Receipt:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """What an append needs to know of the log.
+
+    Attributes:
+        db: in a transaction.
+        index: finds rows by id.
+        forms: of the log.
+        form: number of the form in use.
+    """
+
+    db: sqlite3.Connection
+    index: IdIndex
+    forms: Forms
+    form: int
+
+
+@dataclass(slots=True)
+class Added:
+    """Rows that the index does not know before the transaction is through."""
+
+    digests: list[bytes] = field(default_factory=list)
+    seqs: list[int] = field(default_factory=list)
+
+
+def insert_rows(book: Book, batch: RowBatch) -> tuple[Receipt, Added]:
     """Append rows, with the labels that came along."""
-    ids = batch.ids.to_pylist()
-    digests = [_digest(name) for name in ids]
+    db = book.db
+    digests = [digest(name) for name in batch.ids.to_pylist()]
+    places = places_of(db, book.index, digests)
     first = last_seq_of(db) + 1
-    plan = _plan(batch, digests, dict(_identities(db, digests)), first)
-    if plan.positions:
-        _insert_batch(db, batch, plan, first)
+    plan = _plan(book, batch, places, first)
     last = first + len(plan.positions) - 1
-    db.executemany("INSERT OR REPLACE INTO identity VALUES (?, ?, ?, ?)", plan.identities)
-    db.executemany("INSERT INTO superseded VALUES (?, ?)", plan.superseded)
-    matured = _adopt_orphans(db, plan)
-    positions = np.flatnonzero(batch.labels.is_valid()).tolist()
-    if positions:
+    if plan.positions:
+        insert_segment(db, _rows(batch, plan, first), book.form)
+    db.executemany("INSERT INTO superseded VALUES (?, ?, ?)", plan.superseded)
+    db.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?)", plan.unfolded)
+    matured = adopt_orphans(db, plan.new)
+    labelled = np.flatnonzero(batch.labels.is_valid()).tolist()
+    if labelled:
         values = batch.labels.drop_null().to_pylist()
-        came = _insert_labels(db, [digests[position] for position in positions], values, last)
+        came = insert_labels(db, book.forms, [places[n] for n in labelled], values, last)
         last, matured = came.last_seq, matured + came.matured
     rows = len(plan.positions) - len(plan.superseded)
     _count(db, rows=rows, labelled=matured, last_seq=last)
-    return Receipt(
-        accepted=rows, duplicates=plan.duplicates, revised=len(plan.superseded), last_seq=last
+    receipt = Receipt(
+        accepted=rows,
+        duplicates=plan.duplicates,
+        revised=len(plan.superseded),
+        forgotten=plan.forgotten,
+        last_seq=last,
     )
+    seqs = list(range(first, first + len(plan.positions)))
+    return receipt, Added([digests[n] for n in plan.positions], seqs)
 
 
-def insert_labels(db: sqlite3.Connection, batch: LabelBatch) -> Receipt:
+def insert_label_batch(book: Book, batch: LabelBatch) -> Receipt:
     """Append labels; one whose row has not come yet waits for it."""
-    digests = [_digest(name) for name in batch.ids.to_pylist()]
-    came = _insert_labels(db, digests, batch.values.to_pylist(), last_seq_of(db))
-    _count(db, rows=0, labelled=came.matured, last_seq=came.last_seq)
+    places = places_of(book.db, book.index, [digest(name) for name in batch.ids.to_pylist()])
+    values = batch.values.to_pylist()
+    came = insert_labels(book.db, book.forms, places, values, last_seq_of(book.db))
+    _count(book.db, rows=0, labelled=came.matured, last_seq=came.last_seq)
     return Receipt(
         accepted=came.accepted,
         duplicates=came.duplicates,
         revised=came.revised,
+        forgotten=came.forgotten,
         last_seq=came.last_seq,
     )
 
 
-def last_seq_of(db: sqlite3.Connection) -> int:
-    """The newest sequence number of the log."""
-    (found,) = db.execute("SELECT last_seq FROM total").fetchone()
-    return int(found)
-
-
+@dataclass(slots=True)
 class _Plan:
-    """What of a batch is new, what repeats, what is superseded."""
+    """What of a batch is new, what repeats, what is superseded.
 
-    def __init__(self) -> None:
-        self.positions: list[int] = []
-        self.origins: list[int] = []
-        self.identities: list[tuple[bytes, int, int, bytes]] = []
-        self.superseded: list[tuple[int, int]] = []
-        self.duplicates = 0
+    Attributes:
+        positions: rows to be stored.
+        origins: the sequence numbers under which their ids first came.
+        new: places of the ids that were not there before.
+        superseded: rows that are no longer what their ids say, by whom, and their origin.
+        unfolded: labels that were stored with such rows: origin, sequence number, label.
+        duplicates: rows that were there.
+        forgotten: rows that may not come again.
+    """
+
+    positions: Sequence[int] = ()
+    origins: Sequence[int] = ()
+    new: Sequence[Place] = ()
+    superseded: list[tuple[int, int, int]] = field(default_factory=list)
+    unfolded: list[tuple[int, int, object]] = field(default_factory=list)
+    duplicates: int = 0
+    forgotten: int = 0
 
 
-def _plan(
-    batch: RowBatch,
-    digests: Sequence[bytes],
-    known: dict[bytes, tuple[int, int, bytes]],
-    first: int,
-) -> _Plan:
+def _plan(book: Book, batch: RowBatch, places: Sequence[Place], first: int) -> _Plan:
+    is_new = all(place.seq is None and not place.is_forgotten for place in places)
+    if is_new and len({id(place) for place in places}) == len(places):
+        seqs = range(first, first + len(places))
+        for place, seq in zip(places, seqs, strict=True):
+            place.seq = place.origin = seq
+        return _Plan(positions=range(len(places)), origins=seqs, new=places)
+    return _plan_one_by_one(book, batch, places, first)
+
+
+def _plan_one_by_one(book: Book, batch: RowBatch, places: Sequence[Place], first: int) -> _Plan:
     plan = _Plan()
-    for position, (digest, content) in enumerate(zip(digests, _contents(batch), strict=True)):
-        before = known.get(digest)
-        if before is not None and before[2] == content:
+    stored = _stored(book, places, is_timed=batch.is_timed)
+    positions: list[int] = []
+    origins: list[int] = []
+    new: list[Place] = []
+    for position, (place, content) in enumerate(zip(places, _contents(batch), strict=True)):
+        if place.is_forgotten:
+            plan.forgotten += 1
+            continue
+        before = None if place.seq is None else stored[place.seq]
+        if before is not None and before.content == content:
             plan.duplicates += 1
             continue
-        seq = first + len(plan.positions)
-        origin = seq if before is None else before[0]
-        if before is not None:
-            plan.superseded.append((before[1], seq))
-        known[digest] = (origin, seq, content)
-        plan.positions.append(position)
-        plan.origins.append(origin)
-        plan.identities.append((digest, origin, seq, content))
+        seq = first + len(positions)
+        if place.seq is None or place.origin is None:
+            place.origin = seq
+            new.append(place)
+        else:
+            plan.superseded.append((place.seq, seq, place.origin))
+            if before is not None and before.label_seq is not None:
+                plan.unfolded.append((place.origin, before.label_seq, before.label))
+        place.seq = seq
+        stored[seq] = _Stored(content)
+        positions.append(position)
+        origins.append(place.origin)
+    plan.positions, plan.origins, plan.new = positions, origins, new
     return plan
 
 
-def _insert_batch(db: sqlite3.Connection, batch: RowBatch, plan: _Plan, first: int) -> None:
-    index = pa.array(plan.positions, pa.int64())
-    time = batch.time[plan.positions]
-    table = batch.features.take(index)
-    columns = [column.combine_chunks() for column in table.columns]
-    record = pa.record_batch(
-        [batch.ids.take(index), pa.array(time), pa.array(plan.origins, pa.int64()), *columns],
-        names=["__id", "__time", "__origin", *table.column_names],
-    )
-    last = first + len(plan.positions) - 1
-    data = record.serialize().to_pybytes()
-    times = (int(time.min()), int(time.max()))
-    db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?)", (first, last, *times, data))
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A row that is there, and the label that is stored with it."""
+
+    content: Content
+    label_seq: int | None = None
+    label: object = None
 
 
-def _adopt_orphans(db: sqlite3.Connection, plan: _Plan) -> int:
-    """Give labels that were there before their rows to those rows; counts the rows."""
-    (orphans,) = db.execute("SELECT orphans FROM total").fetchone()
-    if not orphans:
-        return 0
-    matured = adopted = 0
-    for digest, origin, _, _ in plan.identities:
-        changed = db.execute(
-            "UPDATE label SET origin = ? WHERE digest = ? AND origin IS NULL", (origin, digest)
-        ).rowcount
-        matured += changed > 0
-        adopted += changed
-    db.execute("UPDATE total SET orphans = orphans - ?", (adopted,))
-    return matured
+def _stored(book: Book, places: Sequence[Place], *, is_timed: bool) -> dict[int, _Stored]:
+    seqs = np.array(sorted({place.seq for place in places if place.seq is not None}), np.int64)
+    segments = segments_with(book.db, seqs)
+    if not segments:
+        return {}
+    table = read_segments(segments, book.forms)
+    table = table.filter(pa.array(np.isin(table[SEQ].to_numpy(), seqs)))
+    times = table[TIME].to_pylist() if is_timed else [None] * table.num_rows
+    features = [table[name].to_pylist() for name in book.forms.newest.names]
+    own = (table[name].to_pylist() for name in (SEQ, LABEL_SEQ, LABEL))
+    return {
+        seq: _Stored(content, label_seq, label)
+        for seq, label_seq, label, content in zip(
+            *own, zip(times, *features, strict=True), strict=True
+        )
+    }
 
 
-class _Labels:
-    """What became of labels."""
-
-    def __init__(self, last_seq: int) -> None:
-        self.accepted = self.duplicates = self.revised = self.matured = 0
-        self.last_seq = last_seq
+def _contents(batch: RowBatch) -> list[Content]:
+    times = batch.time.tolist() if batch.is_timed else [None] * len(batch)
+    features = (column.to_pylist() for column in batch.features.columns)
+    return list(zip(times, *features, strict=True))
 
 
-def _insert_labels(
-    db: sqlite3.Connection, digests: Sequence[bytes], values: Sequence[LabelValue], last_seq: int
-) -> _Labels:
-    came = _Labels(last_seq)
-    rows = dict(_identities(db, digests))
-    newest = dict(_newest_labels(db, digests))
-    new: list[tuple[int, int | None, bytes, LabelValue]] = []
-    orphans = 0
-    for digest, value in zip(digests, values, strict=True):
-        before, row = newest.get(digest), rows.get(digest)
-        if before == value:
-            came.duplicates += 1
-            continue
-        came.last_seq += 1
-        new.append((came.last_seq, None if row is None else row[0], digest, value))
-        came.revised += before is not None
-        came.accepted += before is None
-        came.matured += before is None and row is not None
-        orphans += row is None
-        newest[digest] = value
-    db.executemany("INSERT INTO label VALUES (?, ?, ?, ?)", new)
-    db.execute("UPDATE total SET orphans = orphans + ?", (orphans,))
-    return came
-
-
-def _identities(
-    db: sqlite3.Connection, digests: Sequence[bytes]
-) -> Iterator[tuple[bytes, tuple[int, int, bytes]]]:
-    for part in _chunks(digests):
-        marks = ",".join("?" * len(part))
-        query = f"SELECT digest, origin, newest, content FROM identity WHERE digest IN ({marks})"  # noqa: S608 (only question marks)
-        for digest, origin, newest, content in db.execute(query, part):
-            yield digest, (origin, newest, content)
-
-
-def _newest_labels(
-    db: sqlite3.Connection, digests: Sequence[bytes]
-) -> Iterator[tuple[bytes, LabelValue]]:
-    for part in _chunks(digests):
-        marks = ",".join("?" * len(part))
-        query = f"SELECT digest, value FROM label WHERE digest IN ({marks}) ORDER BY seq"  # noqa: S608 (only question marks)
-        yield from db.execute(query, part)
-
-
-def _chunks(digests: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    for start in range(0, len(digests), _CHUNK):
-        yield digests[start : start + _CHUNK]
+def _rows(batch: RowBatch, plan: _Plan, first: int) -> pa.Table:
+    """The rows to be stored, as a segment has them."""
+    features, ids, time = batch.features, batch.ids, batch.time
+    if len(plan.positions) < len(batch):
+        index = pa.array(plan.positions, pa.int64())
+        features, ids, time = features.take(index), ids.take(index), time[plan.positions]
+    seq = np.arange(first, first + len(plan.positions), dtype=np.int64)
+    head = {
+        ID: ids,
+        TIME: pa.array(time),
+        ORIGIN: pa.array(plan.origins, pa.int64()) if plan.superseded else pa.array(seq),
+        SEQ: pa.array(seq),
+    }
+    names = [*head, *features.column_names]
+    return pa.table([*head.values(), *features.columns], names=names)
 
 
 def _count(db: sqlite3.Connection, *, rows: int, labelled: int, last_seq: int) -> None:
@@ -188,13 +224,3 @@ def _count(db: sqlite3.Connection, *, rows: int, labelled: int, last_seq: int) -
         "UPDATE total SET rows = rows + ?, labelled = labelled + ?, last_seq = ?",
         (rows, labelled, last_seq),
     )
-
-
-def _contents(batch: RowBatch) -> list[bytes]:
-    times = batch.time.tolist() if batch.is_timed else [None] * len(batch)
-    rows = zip(times, *(column.to_pylist() for column in batch.features.columns), strict=True)
-    return [hashlib.blake2b(orjson.dumps(row), digest_size=8).digest() for row in rows]
-
-
-def _digest(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=16).digest()

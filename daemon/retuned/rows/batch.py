@@ -65,12 +65,14 @@ class Receipt:
         accepted: new rows or labels.
         duplicates: repetitions of what was there; acknowledged and dropped.
         revised: other content under a known id; appended, the older content is superseded.
+        forgotten: of ids that were deleted; acknowledged and dropped.
         last_seq: newest sequence number of the model.
     """
 
     accepted: int
     duplicates: int
     revised: int
+    forgotten: int = 0
     last_seq: int
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import threading
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2
 
 _BUSY_S = 30.0
+_FULL_RETRY_S = 30.0
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -27,23 +29,31 @@ CREATE TABLE total (
 INSERT INTO total VALUES (1, 0, 0, 0, 0);
 -- Rows, as Arrow record batches without their schema.
 CREATE TABLE batch (
-    first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL,
-    min_time INTEGER NOT NULL, max_time INTEGER NOT NULL, data BLOB NOT NULL
+    first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
+    min_time INTEGER NOT NULL, max_time INTEGER NOT NULL,
+    first_label INTEGER, last_label INTEGER,  -- labels that were folded in; null for none
+    form INTEGER NOT NULL,  -- its columns
+    data BLOB NOT NULL
 );
 CREATE INDEX batch_by_time ON batch (max_time, first_seq);
--- Ids by 128-bit digest: text ids would make the index several times larger and slower.
-CREATE TABLE identity (
-    digest BLOB PRIMARY KEY,
-    origin INTEGER NOT NULL,  -- sequence number under which the id first came
-    newest INTEGER NOT NULL,  -- and under which it came last
-    content BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE superseded (seq INTEGER PRIMARY KEY, by_seq INTEGER NOT NULL);
-CREATE TABLE label (
-    seq INTEGER PRIMARY KEY, origin INTEGER, digest BLOB NOT NULL, value NOT NULL
+CREATE INDEX batch_by_label ON batch (last_label) WHERE last_label IS NOT NULL;
+CREATE TABLE form (form INTEGER PRIMARY KEY, features TEXT NOT NULL UNIQUE);
+CREATE TABLE superseded (
+    seq INTEGER PRIMARY KEY,
+    by_seq INTEGER NOT NULL,  -- 0 where the row was forgotten
+    origin INTEGER NOT NULL  -- sequence number under which the id first came
 );
-CREATE INDEX label_by_origin ON label (origin, seq);
-CREATE INDEX label_by_digest ON label (digest, seq);
+CREATE INDEX superseded_by ON superseded (by_seq);
+-- By row: labels come about in the order of their rows, so that the tree grows at its end.
+CREATE TABLE label (
+    origin INTEGER NOT NULL,  -- sequence number under which the row's id first came
+    seq INTEGER NOT NULL, value NOT NULL,
+    PRIMARY KEY (origin, seq)
+) WITHOUT ROWID;
+CREATE INDEX label_by_seq ON label (seq);
+CREATE TABLE orphan (seq INTEGER PRIMARY KEY, digest BLOB NOT NULL, value NOT NULL);
+CREATE INDEX orphan_by_digest ON orphan (digest, seq);
+CREATE TABLE forgotten (digest BLOB PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE loss (
     row_seq INTEGER PRIMARY KEY, label_seq INTEGER NOT NULL,
     version INTEGER NOT NULL, revision INTEGER NOT NULL,
@@ -55,72 +65,127 @@ CREATE INDEX loss_by_label ON loss (label_seq);
 """
 
 
-class LogFile:
-    """One writing and one reading connection to a file, each for one thread at a time."""
+class DiskFull(TransientError):
+    """The disk is full, or nearly; nothing was stored, and it goes on when there is room."""
 
-    def __init__(self, path: Path) -> None:
+
+class LogFile:
+    """One writing and one reading connection to a file, each for one thread at a time.
+
+    Connections are opened when they are first needed, and again after `rest`.
+    """
+
+    def __init__(self, path: Path, *, spare: int = 0) -> None:
         """Open the file, or make it.
 
+        Args:
+            path: the file.
+            spare: bytes of the disk that others need; nothing is stored where fewer are free.
+
         Raises:
-            PermanentError: it is damaged, no row log, or of a newer release.
-            TransientError: the disk is full, or the file is locked.
+            PermanentError: it is damaged, no row log, or of another release.
+            DiskFull: the disk is full.
+            TransientError: the file is locked.
         """
         self.path = path
+        self._spare = spare
         self._writing = threading.Lock()
         self._reading = threading.Lock()
-        with self._translated():
+        self._writer: sqlite3.Connection | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._is_closed = False
+        with self._writing, self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._connect()
-            self._prepare()
-            self._reader = self._connect()
+            self._open_writer()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Write in one transaction: durable at the end, or undone as a whole."""
+    def write(self, *, needs_room: bool = True) -> Iterator[sqlite3.Connection]:
+        """Write in one transaction: durable at the end, or undone as a whole.
+
+        Args:
+            needs_room: whether to refuse where the disk is nearly full; what makes room does
+                not.
+        """
         with self._writing, self._translated():
-            self._writer.execute("BEGIN IMMEDIATE")
+            if needs_room:
+                self._check_room()
+            writer = self._open_writer()
+            writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._writer
-                self._writer.execute("COMMIT")
+                yield writer
+                writer.execute("COMMIT")
             except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                if writer.in_transaction:
+                    writer.execute("ROLLBACK")
                 raise
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Read one consistent state of the file."""
         with self._reading, self._translated():
+            if self._reader is None:
+                self._check_open()
+                self._reader = self._connect()
             self._reader.execute("BEGIN")
             try:
                 yield self._reader
             finally:
                 self._reader.execute("ROLLBACK")
 
-    def close(self) -> None:
-        """Close the connections; waits for what they do."""
+    def give_back(self, pages: int) -> None:
+        """Give up to so many unused pages, and the journal's, back to the disk."""
+        with self._writing, self._reading, self._translated():
+            writer = self._open_writer()
+            writer.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def rest(self) -> None:
+        """Close the connections until they are needed again."""
         with self._writing, self._reading:
-            self._reader.close()
-            self._writer.close()
+            for connection in (self._reader, self._writer):
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
+
+    def close(self) -> None:
+        """Close the connections for good; waits for what they do."""
+        self._is_closed = True
+        self.rest()
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            self._check_open()
+            writer = self._connect()
+            try:
+                _prepare(writer, self.path)
+            except BaseException:
+                writer.close()
+                raise
+            self._writer = writer
+        return self._writer
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            message = f"{self.path} was closed: the daemon stops."
+            raise TransientError(message)
+
+    def _check_room(self) -> None:
+        if self._spare and shutil.disk_usage(self.path.parent).free < self._spare:
+            message = (
+                f"The disk is nearly full: less than {self._spare // 1_000_000} MB are free "
+                f"beside {self.path} (RETUNED_ROWS__SPARE_MB). Make room; nothing was stored."
+            )
+            raise DiskFull(message, retry_after=_FULL_RETRY_S)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
+        # Before the first table, or it would take a VACUUM of the whole file.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         return connection
-
-    def _prepare(self) -> None:
-        (version,) = self._writer.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
-            message = (
-                f"{self.path} has format {version}; this release knows {FORMAT}. "
-                "It was written by a newer release: install that one."
-            )
-            raise PermanentError(message)
-        if version == 0:
-            self._writer.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -141,5 +206,23 @@ class LogFile:
     def _operational(self, error: sqlite3.OperationalError) -> TransientError:
         if "full" in str(error):
             message = f"The disk is full: {self.path} cannot grow. Make room; nothing was stored."
-            return TransientError(message, retry_after=30.0)
+            return DiskFull(message, retry_after=_FULL_RETRY_S)
         return TransientError(f"{self.path} cannot be used at the moment: {error}.")
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        message = (
+            f"{path} has format {version}; this release knows {FORMAT}. "
+            "It was written by a newer release: install that one."
+        )
+        raise PermanentError(message)
+    if version == 0:
+        db.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
+    elif version < FORMAT:
+        message = (
+            f"{path} has format {version}, of a build before the first release; this one knows "
+            f"{FORMAT}. Move the file away to begin again without its rows."
+        )
+        raise PermanentError(message)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
-from retuned.rows.classes import joined, objection, remembered
-from retuned_pipelines.schema import Schema, Task
+from retuned.rows.classes import joined, objection
 
 if TYPE_CHECKING:
     import sqlite3
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retuned.rows.batch import LabelValue
+    from retuned_pipelines.schema import Task
 
 
 def fix_task(db: sqlite3.Connection, task: Task, path: Path) -> None:
@@ -24,7 +25,10 @@ def fix_task(db: sqlite3.Connection, task: Task, path: Path) -> None:
         PermanentError: there are labels of another task.
     """
     stored = _read(db, "task")
-    (has_labels,) = db.execute("SELECT EXISTS (SELECT 1 FROM label)").fetchone()
+    (has_labels,) = db.execute(
+        "SELECT EXISTS (SELECT 1 FROM label) OR EXISTS (SELECT 1 FROM orphan) "
+        "OR EXISTS (SELECT 1 FROM batch WHERE last_label IS NOT NULL)"
+    ).fetchone()
     if stored is not None and stored != task and has_labels:
         message = (
             f"{path} holds labels of TASK={stored}, and {path.stem}.env says TASK={task}: "
@@ -35,38 +39,12 @@ def fix_task(db: sqlite3.Connection, task: Task, path: Path) -> None:
         _write(db, "task", task)
 
 
-def schema_of(db: sqlite3.Connection) -> Schema | None:
-    """The features; None before the first row."""
-    text = _read(db, "schema")
-    return None if text is None else Schema.from_json(json.loads(text))
-
-
-def fix_schema(db: sqlite3.Connection, schema: Schema) -> None:
-    """Let rows have these features.
-
-    Raises:
-        ValueError: the first rows had others.
-    """
-    stored, text = _read(db, "schema"), json.dumps(schema.to_json())
-    if stored is None:
-        _write(db, "schema", text)
-    elif stored != text:
-        message = "the rows are not of the schema that the first rows of this model had"
-        raise ValueError(message)
-
-
 def classes_of(db: sqlite3.Connection, task: Task) -> tuple[str, ...]:
     """The first classes among the labels; see `retuned.rows.classes`."""
     if not task.is_classification:
         return ()
     stored = _read(db, "classes")
-    if stored is not None:
-        return tuple(json.loads(stored))
-    # A file of an older release has labels and has not written down which came first.
-    found = db.execute(
-        "SELECT value FROM label GROUP BY value ORDER BY min(seq) LIMIT ?", (remembered(task),)
-    )
-    return tuple(value for (value,) in found.fetchall())
+    return () if stored is None else tuple(json.loads(stored))
 
 
 def fix_classes(
@@ -88,6 +66,14 @@ def fix_classes(
     if classes != known:
         _write(db, "classes", json.dumps(classes))
     return classes
+
+
+def mark_of(db: sqlite3.Connection) -> bytes:
+    """What tells this log from every other, 16 bytes."""
+    if (stored := _read(db, "mark")) is None:
+        stored = secrets.token_hex(16)
+        _write(db, "mark", stored)
+    return bytes.fromhex(stored)
 
 
 def _read(db: sqlite3.Connection, key: str) -> str | None:

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from retuned.rows.append import insert_labels, insert_rows, last_seq_of
+from retuned.rows.append import Added, Book, insert_label_batch, insert_rows
 from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch
+from retuned.rows.commits import Append, Commits, attempt
 from retuned.rows.file import LogFile
-from retuned.rows.fixed import classes_of, fix_classes, fix_schema, fix_task, schema_of
-from retuned.rows.read import read_window
+from retuned.rows.find import last_seq_of, oldest_seq
+from retuned.rows.fixed import classes_of, fix_classes, fix_task
+from retuned.rows.form import Forms, schema_of, use_schema
+from retuned.rows.index import filled
+from retuned.rows.losses import insert_losses, last_scored, losses_of, newest_losses
+from retuned.rows.read import Wanted, read_matured, read_window
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from retuned.rows.ids import IdIndex
     from retuned_pipelines.schema import Schema, Task
     from retuned_pipelines.window import Window
+
+Came = tuple[Receipt, Added]
 
 
 class RowLog:
     """Rows and labels of one model. May be used from many threads at once.
 
     What `append_rows` and `append_labels` have returned survives a crash of the process and
-    of the machine; what they have not returned is stored as a whole or not at all.
+    of the machine; what they have not returned is stored as a whole or not at all. Threads
+    that append at the same time share a commit.
     """
 
-    def __init__(self, path: Path, task: Task) -> None:
+    def __init__(self, path: Path, task: Task, *, spare: int = 0) -> None:
         """Open the log, or begin one.
 
+        Args:
+            path: its file.
+            task: what its labels are.
+            spare: bytes of the disk that others need; nothing is stored where fewer are free.
+
         Raises:
-            PermanentError: the file is damaged or of a newer release, or it holds labels of
+            PermanentError: the file is damaged or of another release, or it holds labels of
                 another task.
             TransientError: the disk is full.
         """
         self._noting = threading.Lock()
-        self._file = LogFile(path)
+        self._file = LogFile(path, spare=spare)
+        self._index: IdIndex | None = None
+        self._commits: Commits[Came] = Commits(self._commit)
         try:
             self.take_task(task)
             with self._file.read() as db:
@@ -87,19 +105,21 @@ class RowLog:
 
         Args:
             batch: valid rows of that schema.
-            schema: becomes the log's own with the first batch.
+            schema: the log's own, or one that goes on from it; with the first batch it becomes
+                the log's.
 
         Raises:
-            ValueError: the schema is not the log's.
+            ValueError: the schema does not go on from the log's.
             TransientError: the disk is full, or the labels do not go with those that came in
                 the meantime; nothing was stored.
         """
-        with self._file.write() as db:
-            fix_schema(db, schema)
-            classes = fix_classes(db, batch.labels.drop_null().unique().to_pylist(), self._task)
-            receipt = insert_rows(db, batch)
-        self._schema = schema
-        self._note(classes)
+
+        def append(db: sqlite3.Connection) -> Came:
+            form = use_schema(db, schema)
+            self._fix_classes(db, batch.labels)
+            return insert_rows(self._book(db, form), batch)
+
+        receipt, _ = self._commits.through(append)
         return receipt
 
     def append_labels(self, batch: LabelBatch) -> Receipt:
@@ -109,10 +129,12 @@ class RowLog:
             TransientError: the disk is full, or the labels do not go with those that came in
                 the meantime; nothing was stored.
         """
-        with self._file.write() as db:
-            classes = fix_classes(db, batch.values.unique().to_pylist(), self._task)
-            receipt = insert_labels(db, batch)
-        self._note(classes)
+
+        def append(db: sqlite3.Connection) -> Came:
+            self._fix_classes(db, batch.values)
+            return insert_label_batch(self._book(db, 0), batch), Added()
+
+        receipt, _ = self._commits.through(append)
         return receipt
 
     def counts(self) -> Counts:
@@ -121,13 +143,14 @@ class RowLog:
             row = db.execute("SELECT rows, labelled, last_seq FROM total").fetchone()
         return Counts(rows=row[0], labelled=row[1], last_seq=row[2])
 
-    def window(
+    def window(  # noqa: PLR0913 (what a window is asked by)
         self,
         *,
         as_of: int | None = None,
         newest: int | None = None,
         labelled: bool = False,
         first_seq: int = 0,
+        since_us: int = -(2**63),
         with_labels: bool = True,
     ) -> Window:
         """Read rows in the order of time and sequence.
@@ -137,36 +160,27 @@ class RowLog:
             newest: rows at the most, the newest ones, counted after ``labelled``.
             labelled: only rows whose labels are known.
             first_seq: only rows of this sequence number or a later one.
+            since_us: only rows of this time or a later one, microseconds since the epoch.
             with_labels: whether anybody wants to know the labels.
 
         Raises:
             ValueError: there is no schema yet: no row ever came.
         """
-        if self._schema is None:
-            message = "no row has come yet"
-            raise ValueError(message)
         with self._file.read() as db:
-            return read_window(
-                db,
-                self._schema,
-                self._task,
+            wanted = Wanted(
                 as_of=last_seq_of(db) if as_of is None else as_of,
                 newest=newest,
                 labelled=labelled,
                 first_seq=first_seq,
+                since_us=since_us,
                 with_labels=with_labels,
             )
+            return read_window(db, Forms.read(db, self._task), wanted)
 
     def matured(self, after: int, until: int) -> Window | None:
         """Read the rows whose newest label came after one sequence number, up to another."""
         with self._file.read() as db:
-            (first,) = db.execute(
-                "SELECT min(origin) FROM label WHERE seq > ? AND seq <= ?", (after, until)
-            ).fetchone()
-        if first is None:
-            return None
-        window = self.window(as_of=until, labelled=True, first_seq=first)
-        return window.take(np.flatnonzero(window.label_seq > after))
+            return read_matured(db, Forms.read(db, self._task), after, until)
 
     def append_losses(  # noqa: PLR0913 (what a loss is known by)
         self,
@@ -179,11 +193,9 @@ class RowLog:
         metric: str,
     ) -> None:
         """Keep the loss of rows as served by a revision; the newest label of a row counts."""
-        rows = zip(row_seq.tolist(), label_seq.tolist(), loss.tolist(), strict=True)
         with self._file.write() as db:
-            db.executemany(
-                "INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?, ?, ?)",
-                [(row, label, version, revision, metric, value) for row, label, value in rows],
+            insert_losses(
+                db, row_seq, label_seq, loss, version=version, revision=revision, metric=metric
             )
 
     def losses(
@@ -205,40 +217,59 @@ class RowLog:
             newest: so many at the most, those of the newest labels; -1 for all.
         """
         with self._file.read() as db:
-            found = db.execute(
-                "SELECT row_seq, label_seq, loss FROM loss "
-                "WHERE version = ? AND metric = ? AND label_seq > ? AND label_seq <= ? "
-                "ORDER BY label_seq DESC, row_seq DESC LIMIT ?",
-                (version, metric, after, last_seq_of(db) if until is None else until, newest),
-            ).fetchall()
-        return _losses(found[::-1])
+            last = last_seq_of(db) if until is None else until
+            return losses_of(db, version, metric, after=after, until=last, newest=newest)
 
     def newest_losses(self, limit: int, *, metric: str) -> Losses:
         """Read the newest losses as served by a metric, under whatever version."""
         with self._file.read() as db:
-            found = db.execute(
-                "SELECT row_seq, label_seq, loss FROM loss WHERE metric = ? "
-                "ORDER BY label_seq DESC LIMIT ?",
-                (metric, limit),
-            ).fetchall()
-        return _losses(found[::-1])
+            return newest_losses(db, limit, metric)
 
     def last_scored(self) -> int:
         """Sequence number of the newest label whose row has a loss; 0 without any."""
         with self._file.read() as db:
-            (found,) = db.execute("SELECT coalesce(max(label_seq), 0) FROM loss").fetchone()
-        return int(found)
+            return last_scored(db)
+
+    def _commit(self, appends: Sequence[Append[Came]]) -> None:
+        """Carry out appends in one transaction; see `Commits`."""
+        added: list[Added] = []
+        try:
+            with self._file.write() as db:
+                index = self._index_of(db)
+                for append in appends:
+                    if attempt(db, append) and append.result is not None:
+                        # Those that follow have to find what it brought.
+                        added.append(append.result[1])
+                        index.add(added[-1].digests, added[-1].seqs)
+                last, schema, classes = last_seq_of(db), schema_of(db), classes_of(db, self._task)
+        except BaseException:
+            if self._index is not None:
+                for one in added:
+                    self._index.take_back(one.digests, one.seqs)
+            raise
+        self._schema = schema
+        self._note(classes)
+        # What cannot become a run now stays in memory; the next commit tries again.
+        with suppress(OSError):
+            index.settle(last, self._oldest)
+
+    def _index_of(self, db: sqlite3.Connection) -> IdIndex:
+        if self._index is None:
+            self._index = filled(db, self._file.path.with_suffix(".ids"), self._task)
+        return self._index
+
+    def _book(self, db: sqlite3.Connection, form: int) -> Book:
+        forms = Forms.read(db, self._task)
+        return Book(db=db, index=self._index_of(db), forms=forms, form=form)
+
+    def _oldest(self) -> int:
+        with self._file.read() as db:
+            return oldest_seq(db)
+
+    def _fix_classes(self, db: sqlite3.Connection, labels: pa.Array) -> None:
+        fix_classes(db, labels.drop_null().unique().to_pylist(), self._task)
 
     def _note(self, classes: tuple[str, ...]) -> None:
-        # Appends may end here in another order than they were stored.
+        # Commits may end here in another order than they were stored.
         with self._noting:
             self._classes = max(self._classes, classes, key=len)
-
-
-def _losses(found: Sequence[tuple[int, int, float]]) -> Losses:
-    columns = np.array(found, dtype=np.float64).reshape(-1, 3)
-    return Losses(
-        row_seq=columns[:, 0].astype(np.int64),
-        label_seq=columns[:, 1].astype(np.int64),
-        loss=columns[:, 2],
-    )

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
+from retuned.rows.find import chunks, marks, segments_with
+from retuned.rows.labels import known_labels
+from retuned.rows.segment import (
+    COLUMNS,
+    ID,
+    ORIGIN,
+    SEQ,
+    TIME,
+    label_type,
+    read_segments,
+    segment_of,
+)
 from retuned_pipelines.window import NOT_LABELLED, Window
 
 if TYPE_CHECKING:
@@ -16,154 +28,131 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retuned_pipelines.schema import Schema, Task
-
-_HEAD = [("__id", pa.string()), ("__time", pa.int64()), ("__origin", pa.int64())]
+    from retuned.rows.form import Forms
+    from retuned.rows.segment import Segment
 
 _AT_ONCE = 10_000
-"""Rows whose batches are read together: a query each would cost more than a small batch."""
+"""Rows whose segments are read together: a query each would cost more than a small one."""
 
 _EARLIEST = -(2**63)
 
-Stored = tuple[int, int, int, bytes]
-"""A batch as it is stored: its first and last sequence number, its newest time, its data."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rows of a log are asked for; see `RowLog.window`."""
+
+    as_of: int
+    newest: int | None = None
+    labelled: bool = False
+    first_seq: int = 0
+    since_us: int = _EARLIEST
+    with_labels: bool = True
 
 
-def read_window(  # noqa: PLR0913 (what a window is asked by)
-    db: sqlite3.Connection,
-    schema: Schema,
-    task: Task,
-    *,
-    as_of: int,
-    newest: int | None,
-    labelled: bool,
-    first_seq: int,
-    with_labels: bool,
-) -> Window:
-    """Read a window; see `RowLog.window`.
+def read_window(db: sqlite3.Connection, forms: Forms, wanted: Wanted) -> Window:
+    """Read a window.
 
-    Batches are read from the newest time backwards, until there are enough rows and no older
-    batch can hold a newer one.
+    Segments are read from the newest time backwards, until there are enough rows and no older
+    segment can hold a newer one.
     """
     parts: list[Window] = []
-    rows = 0
-    at_once = _AT_ONCE if newest is None else min(newest, _AT_ONCE)
-    for oldest, batches in _batches(db, as_of, first_seq, at_once):
-        part = _read_part(
-            db,
-            schema,
-            task,
-            batches,
-            as_of=as_of,
-            first_seq=first_seq,
-            with_labels=with_labels,
-        )
-        found = part.labelled() if labelled else part
-        parts.append(found)
-        rows += len(found)
+    rows, newest = 0, wanted.newest
+    for oldest, segments in _backwards(db, wanted):
+        part = _window(db, forms, read_segments(segments, forms), wanted)
+        parts.append(part)
+        rows += len(part)
         if newest is not None and rows >= newest:
             times = np.concatenate([p.time for p in parts])
             if np.partition(times, rows - newest)[rows - newest] > oldest:
                 break
-    return _ordered(parts or [_empty(schema, task, as_of)]).newest(newest)
+    return _ordered(parts or [_empty(forms, wanted.as_of)]).newest(newest)
 
 
-def _batches(
-    db: sqlite3.Connection, as_of: int, first_seq: int, at_once: int
-) -> Iterator[tuple[int, list[Stored]]]:
-    """Yield batches, newest first: about so many rows at once, then more and more.
+def read_matured(db: sqlite3.Connection, forms: Forms, after: int, until: int) -> Window | None:
+    """Read the rows whose newest label came after one sequence number, up to another."""
+    came = db.execute("SELECT origin FROM label WHERE seq > ? AND seq <= ?", (after, until))
+    seqs = _as_of(db, {origin for (origin,) in came}, until)
+    folded = db.execute(
+        f"SELECT {COLUMNS} FROM batch WHERE last_label > ? AND first_label <= ?",  # noqa: S608 (names of columns)
+        (after, until),
+    )
+    segments = {segment.first_seq: segment for segment in map(segment_of, folded)}
+    segments |= {segment.first_seq: segment for segment in segments_with(db, seqs)}
+    if not segments:
+        return None
+    table = read_segments([segments[first] for first in sorted(segments)], forms)
+    window = _window(db, forms, table, Wanted(as_of=until, labelled=True))
+    return _ordered([window.take(np.flatnonzero(window.label_seq > after))])
 
-    With them comes the newest time that the batches after them can still have.
+
+def _as_of(db: sqlite3.Connection, origins: set[int], as_of: int) -> NDArray[np.int64]:
+    """Under which sequence numbers rows were known by then, ascending."""
+    found = set(origins)
+    for part in chunks(list(origins)):
+        query = (
+            f"SELECT by_seq FROM superseded WHERE origin IN ({marks(part)}) "  # noqa: S608 (only question marks)
+            f"AND by_seq <= {as_of:d}"
+        )
+        found |= {seq for (seq,) in db.execute(query, part)}
+    return np.array(sorted(found), np.int64)
+
+
+def _backwards(db: sqlite3.Connection, wanted: Wanted) -> Iterator[tuple[int, list[Segment]]]:
+    """Yield segments, newest first: about so many rows at once, then more and more.
+
+    With them comes the newest time that the segments after them can still have.
     """
-    # The index gives the order: batches that are not needed are never read.
+    at_once = _AT_ONCE if wanted.newest is None else min(wanted.newest, _AT_ONCE)
+    # The index gives the order: segments that are not needed are never read.
     found = db.execute(
-        "SELECT first_seq, last_seq, max_time, data FROM batch INDEXED BY batch_by_time "
-        "WHERE first_seq <= ? AND last_seq >= ? ORDER BY max_time DESC, first_seq DESC",
-        (as_of, first_seq),
+        f"SELECT {COLUMNS} FROM batch INDEXED BY batch_by_time "  # noqa: S608 (names of columns)
+        "WHERE max_time >= ? AND first_seq <= ? AND last_seq >= ? "
+        "ORDER BY max_time DESC, first_seq DESC",
+        (wanted.since_us, wanted.as_of, wanted.first_seq),
     )
     following = found.fetchone()
     while following is not None:
-        batches: list[Stored] = []
+        segments: list[Segment] = []
         rows = 0
         while following is not None and rows < at_once:
-            batches.append(following)
-            rows += following[1] - following[0] + 1
+            segments.append(segment_of(following))
+            rows += segments[-1].rows
             following = found.fetchone()
-        yield _EARLIEST if following is None else following[2], batches
+        yield _EARLIEST if following is None else segment_of(following).max_time, segments
         at_once = min(2 * at_once, _AT_ONCE)
 
 
-def _read_part(  # noqa: PLR0913 (what a window is asked by)
-    db: sqlite3.Connection,
-    schema: Schema,
-    task: Task,
-    batches: Sequence[Stored],
-    *,
-    as_of: int,
-    first_seq: int,
-    with_labels: bool,
-) -> Window:
-    table = _table(schema, [data for _, _, _, data in batches])
-    seq = np.concatenate(
-        [np.arange(first, last + 1, dtype=np.int64) for first, last, _, _ in batches]
-    )
+def _window(db: sqlite3.Connection, forms: Forms, table: pa.Table, wanted: Wanted) -> Window:
+    """The rows of a table that are asked for, with their labels."""
+    seq, time = table[SEQ].to_numpy(), table[TIME].to_numpy()
     gone = db.execute(
         "SELECT seq FROM superseded WHERE seq >= ? AND seq <= ? AND by_seq <= ?",
-        (int(seq.min()), int(seq.max()), as_of),
+        (int(seq.min()), int(seq.max()), wanted.as_of),
     ).fetchall()
-    is_visible = (seq <= as_of) & (seq >= first_seq)
+    is_visible = (seq <= wanted.as_of) & (seq >= wanted.first_seq) & (time >= wanted.since_us)
     is_visible &= np.isin(seq, np.array(gone, dtype=np.int64), invert=True)
     if not is_visible.all():
-        table, seq = table.filter(pa.array(is_visible)), seq[is_visible]
-    origin = table["__origin"].to_numpy()
-    known = _labels(db, task, origin, as_of) if with_labels else _no_labels(task, len(origin))
-    label_seq, target = known
-    return Window(
-        schema=schema,
-        features=table.select(list(schema.names)),
-        ids=_whole(table["__id"]),
-        time=table["__time"].to_numpy(),
-        seq=seq,
+        table = table.filter(pa.array(is_visible)).combine_chunks()
+    origin = table[ORIGIN].to_numpy()
+    if wanted.with_labels:
+        label_seq, target = known_labels(db, forms.task, table, origin, wanted.as_of)
+    else:
+        label_seq, target = _no_labels(forms, len(origin))
+    window = Window(
+        schema=forms.newest,
+        features=table.select(list(forms.newest.names)),
+        ids=_whole(table[ID]),
+        time=table[TIME].to_numpy(),
+        seq=table[SEQ].to_numpy(),
         label_seq=label_seq,
         target=target,
-        as_of=as_of,
+        as_of=wanted.as_of,
     )
+    return window.labelled() if wanted.labelled else window
 
 
-def _table(schema: Schema, batches: Sequence[bytes]) -> pa.Table:
-    """The rows of batches, one after the other."""
-    stored = pa.schema([*_HEAD, *schema.arrow])
-    # Batches after their schema are what Arrow calls a stream: it reads many at once.
-    stream = b"".join([stored.serialize().to_pybytes(), *batches])
-    with pa.ipc.open_stream(stream) as reader:
-        return reader.read_all().combine_chunks()
-
-
-def _labels(
-    db: sqlite3.Connection, task: Task, origin: NDArray[np.int64], as_of: int
-) -> tuple[NDArray[np.int64], pa.Array]:
-    """Find the newest label of each row that was known by then."""
-    kind = pa.string() if task.is_classification else pa.float64()
-    limits = (int(origin.min()), int(origin.max())) if len(origin) else (0, -1)
-    # The value is that of the largest number: SQLite promises it. With the plus sign it takes
-    # the index by origin, and does not walk through all labels up to that number.
-    found = db.execute(
-        "SELECT origin, max(seq), value FROM label "
-        "WHERE origin >= ? AND origin <= ? AND +seq <= ? GROUP BY origin",
-        (*limits, as_of),
-    ).fetchall()
-    if not found:
-        return _no_labels(task, len(origin))
-    rows, numbers, values = zip(*found, strict=True)
-    labelled = np.array(rows, dtype=np.int64)
-    place = np.minimum(np.searchsorted(labelled, origin), len(labelled) - 1)
-    is_labelled = labelled[place] == origin
-    label_seq = np.where(is_labelled, np.array(numbers, dtype=np.int64)[place], NOT_LABELLED)
-    return label_seq, pa.array(values, kind).take(pa.array(place, mask=~is_labelled))
-
-
-def _no_labels(task: Task, rows: int) -> tuple[NDArray[np.int64], pa.Array]:
-    kind = pa.string() if task.is_classification else pa.float64()
+def _no_labels(forms: Forms, rows: int) -> tuple[NDArray[np.int64], pa.Array]:
+    kind = label_type(forms.task)
     return np.full(rows, NOT_LABELLED, dtype=np.int64), pa.nulls(rows, kind)
 
 
@@ -179,22 +168,23 @@ def _ordered(parts: Sequence[Window]) -> Window:
             label_seq=np.concatenate([part.label_seq for part in parts]),
             target=pa.concat_arrays([part.target for part in parts]),
         )
-    return joined.take(np.lexsort((joined.seq, joined.time)))
+    order = np.lexsort((joined.seq, joined.time))
+    return joined if (np.diff(order) == 1).all() else joined.take(order)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
-def _empty(schema: Schema, task: Task, as_of: int) -> Window:
+def _empty(forms: Forms, as_of: int) -> Window:
     nothing = np.empty(0, dtype=np.int64)
     return Window(
-        schema=schema,
-        features=schema.arrow.empty_table(),
+        schema=forms.newest,
+        features=forms.newest.arrow.empty_table(),
         ids=pa.array([], pa.string()),
         time=nothing,
         seq=nothing,
         label_seq=nothing,
-        target=pa.array([], pa.string() if task.is_classification else pa.float64()),
+        target=pa.array([], label_type(forms.task)),
         as_of=as_of,
     )

@@ -1,0 +1,86 @@
+"""Many threads that write share commits: one of them carries out what all of them want."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from retuned.errors import RetunedError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+MOST = 64
+"""Appends that share a commit at the most."""
+
+
+@dataclass(slots=True, eq=False)
+class Append(Generic[T]):
+    """What a thread wants, and what became of it.
+
+    Attributes:
+        work: does it, in a transaction; `ValueError` and errors of ours undo it alone.
+        result: what the work gave.
+        error: why it was not done.
+        is_done: whether the thread may go on.
+    """
+
+    work: Callable[[sqlite3.Connection], T]
+    result: T | None = None
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+class Commits(Generic[T]):
+    """Lets threads share commits. A durable commit costs the same for one row and for many."""
+
+    def __init__(self, commit: Callable[[Sequence[Append[T]]], None]) -> None:
+        """Take what carries appends out, in one transaction."""
+        self._commit = commit
+        self._waiting: deque[Append[T]] = deque()
+        self._turn = threading.Lock()
+
+    def through(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Carry out work, together with that of other threads; durable on return.
+
+        Raises:
+            ValueError, RetunedError: as the work does, or as the commit does.
+        """
+        append = Append(work)
+        self._waiting.append(append)
+        with self._turn:
+            # Whoever had the turn before may have done it along with its own.
+            while not append.is_done:
+                self._take_turn()
+        if append.error is not None:
+            raise append.error
+        assert append.result is not None  # noqa: S101 (for the type checker)
+        return append.result
+
+    def _take_turn(self) -> None:
+        some = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
+        try:
+            self._commit(some)
+        except (RetunedError, OSError) as error:
+            for one in some:
+                one.error = one.error or error
+        finally:
+            for one in some:
+                one.is_done = True
+
+
+def attempt(db: sqlite3.Connection, append: Append[T]) -> bool:
+    """Do the work of an append inside of a transaction; gives whether it was done."""
+    db.execute("SAVEPOINT append")
+    try:
+        append.result = append.work(db)
+    except (ValueError, RetunedError) as error:
+        append.error = error
+        db.execute("ROLLBACK TO append")
+    db.execute("RELEASE append")
+    return append.error is None

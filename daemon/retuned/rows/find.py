@@ -1,0 +1,101 @@
+"""Finding stored rows by sequence number."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from retuned.rows.segment import COLUMNS, Segment, segment_of
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+AT_ONCE = 10_000
+"""Values that one query names at the most."""
+
+
+def last_seq_of(db: sqlite3.Connection) -> int:
+    """The newest sequence number of the log."""
+    (found,) = db.execute("SELECT last_seq FROM total").fetchone()
+    return int(found)
+
+
+def oldest_seq(db: sqlite3.Connection) -> int:
+    """Sequence number of the oldest row that there is; one more than the newest for none."""
+    (found,) = db.execute("SELECT min(first_seq) FROM batch").fetchone()
+    return last_seq_of(db) + 1 if found is None else int(found)
+
+
+def segments_with(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> list[Segment]:
+    """The segments that hold any of these rows, by sequence number.
+
+    Args:
+        db: a consistent state of the file.
+        seqs: sequence numbers, ascending (n).
+    """
+    if not len(seqs):
+        return []
+    # Without their data: most of what lies between may not be asked for.
+    found = db.execute(
+        "SELECT first_seq, last_seq FROM batch WHERE first_seq <= ? AND last_seq >= ?",
+        (int(seqs[-1]), int(seqs[0])),
+    ).fetchall()
+    spans = np.array(found, np.int64).reshape(-1, 2)
+    inside = np.searchsorted(seqs, spans[:, 0], "left") < np.searchsorted(
+        seqs, spans[:, 1], "right"
+    )
+    return [
+        segment_of(row)
+        for part in chunks(spans[inside, 0].tolist())
+        for row in db.execute(
+            f"SELECT {COLUMNS} FROM batch WHERE first_seq IN ({marks(part)})"  # noqa: S608 (only question marks)
+            " ORDER BY first_seq",
+            part,
+        )
+    ]
+
+
+def is_there(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether rows are still kept, bool (n); seqs of rows that once were there."""
+    if not len(seqs):
+        return np.zeros(0, np.bool_)
+    found = db.execute(
+        "SELECT first_seq, last_seq FROM batch WHERE first_seq <= ? AND last_seq >= ? "
+        "ORDER BY first_seq",
+        (int(seqs.max()), int(seqs.min())),
+    ).fetchall()
+    spans = np.array([(-1, -1), *found], np.int64)
+    place = np.searchsorted(spans[:, 0], seqs, "right") - 1
+    return np.asarray(seqs <= spans[place, 1])
+
+
+def origins_of(db: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, int]:
+    """Under which sequence number the ids of revised rows first came; others are not named."""
+    (has_any,) = db.execute("SELECT EXISTS (SELECT 1 FROM superseded)").fetchone()
+    found: dict[int, int] = {}
+    if has_any:
+        for part in chunks(list(seqs)):
+            found.update(
+                db.execute(
+                    f"SELECT by_seq, origin FROM superseded WHERE by_seq IN ({marks(part)})",  # noqa: S608 (only question marks)
+                    part,
+                )
+            )
+    return found
+
+
+def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """As many values as one query can name, again and again."""
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]
+
+
+def marks(values: Sequence[object]) -> str:
+    """A question mark for each value."""
+    return ",".join("?" * len(values))

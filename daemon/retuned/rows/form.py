@@ -1,0 +1,66 @@
+"""Forms: the features that rows had, as they changed over time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from retuned_pipelines.schema import Schema
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from retuned_pipelines.schema import Task
+
+
+class Forms:
+    """All forms of a log, by number; the one with the largest number is in use."""
+
+    def __init__(self, task: Task, forms: dict[int, Schema]) -> None:
+        """Take the forms."""
+        self.task = task
+        self._forms = forms
+
+    @classmethod
+    def read(cls, db: sqlite3.Connection, task: Task) -> Forms:
+        """Read the forms of a log."""
+        found = db.execute("SELECT form, features FROM form").fetchall()
+        return cls(task, {form: Schema.from_json(json.loads(text)) for form, text in found})
+
+    @property
+    def newest(self) -> Schema:
+        """The features that rows have now.
+
+        Raises:
+            ValueError: no row ever came.
+        """
+        if not self._forms:
+            message = "no row has come yet"
+            raise ValueError(message)
+        return self._forms[max(self._forms)]
+
+    def of(self, form: int) -> Schema:
+        """The features of a form."""
+        return self._forms[form]
+
+
+def schema_of(db: sqlite3.Connection) -> Schema | None:
+    """The features in use; None before the first row."""
+    row = db.execute("SELECT features FROM form ORDER BY form DESC LIMIT 1").fetchone()
+    return None if row is None else Schema.from_json(json.loads(row[0]))
+
+
+def use_schema(db: sqlite3.Connection, schema: Schema) -> int:
+    """Let rows have these features from now on; gives the form's number.
+
+    Raises:
+        ValueError: the rows there are have others, and these do not go on from them.
+    """
+    stored, text = schema_of(db), json.dumps(schema.to_json())
+    if stored is not None and not schema.continues(stored):
+        message = "the rows are not of the schema that the rows of this model have"
+        raise ValueError(message)
+    if stored != schema:
+        db.execute("INSERT INTO form (features) VALUES (?)", (text,))
+    (form,) = db.execute("SELECT max(form) FROM form").fetchone()
+    return int(form)
