@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -23,10 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retuned.errors import PermanentError, TransientError
+from retuned.rows import compact
+from retuned.rows import ids as ids_module
 from retuned.rows.batch import LabelBatch, Receipt
 from retuned.rows.house import RowLogs
 from retuned.rows.ingest import JSON, parse_labels, parse_rows
 from retuned.rows.log import RowLog
+from retuned.rows.retain import Limits
 from retuned_pipelines.schema import Feature, Kind, Schema, Task
 from retuned_pipelines.spec import ModelSpec
 from retuned_pipelines.window import Window
@@ -483,10 +487,13 @@ class Ledger:
     seq: int = 0
     rows: dict[str, list[tuple[int, int, float]]] = field(default_factory=dict)
     labels: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)
 
     def append(self, records: Sequence[Record]) -> tuple[int, int, int]:
         counts = [0, 0, 0]
         for record in records:
+            if record["id"] in self.gone:
+                continue
             known = self.rows.setdefault(record["id"], [])
             content = (record["t"], record["x"])
             is_same = bool(known) and known[-1][1:] == content
@@ -499,8 +506,18 @@ class Ledger:
                 self.label(record["id"], record["y"])
         return counts[0], counts[1], counts[2]
 
+    def forget(self, name: str) -> bool:
+        is_known = name in self.rows or name in self.labels
+        if is_known:
+            self.gone.add(name)
+        self.rows.pop(name, None)
+        self.labels.pop(name, None)
+        return is_known
+
     def label(self, name: str, value: float) -> int:
-        """Position in a receipt: accepted, duplicate or revised."""
+        """Position in a receipt: accepted, duplicate or revised; 3 for one that is forgotten."""
+        if name in self.gone:
+            return 3
         known = self.labels.setdefault(name, [])
         if known and known[-1][1] == value:
             return 1
@@ -535,19 +552,25 @@ STEPS = st.lists(
             st.just("labels"),
             st.lists(st.tuples(NAMES, st.sampled_from([5.0, 6.0])), min_size=1, max_size=4),
         ),
-        st.tuples(st.just("reopen"), st.just([])),
+        st.tuples(st.sampled_from(["reopen", "rest", "tidy", "lose the index"]), st.just([])),
+        st.tuples(st.just("forget"), st.lists(NAMES, min_size=1, max_size=1)),
     ),
-    max_size=12,
+    max_size=20,
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=150, deadline=None)
 @given(STEPS, st.data())
 def test_whatever_comes_the_log_is_what_the_ledger_says(
     steps: list[tuple[str, list[Any]]], data: st.DataObject
 ) -> None:
     ledger = Ledger()
-    with TemporaryDirectory() as directory:
+    # Small enough for all of it to happen to a few rows.
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids_module, "IN_MEMORY", 3)
+        patch.setattr(compact, "SEGMENT_ROWS", 6)
+        patch.setattr(compact, "FAN_IN", 2)
+        patch.setattr(compact, "FOLD_AFTER", 8)
         path = Path(directory) / "demo.sqlite"
         log = RowLog(path, Task.REGRESSION)
         for kind, items in steps:
@@ -560,8 +583,17 @@ def test_whatever_comes_the_log_is_what_the_ledger_says(
                 assert outcome(log.append_labels(batch)) == tuple(
                     places.count(place) for place in range(3)
                 )
+            elif kind == "tidy":
+                log.tidy(Limits())
+            elif kind == "rest":
+                log.rest()
+            elif kind == "forget":
+                (name,) = items
+                assert log.forget(name) == ledger.forget(name)
             else:
                 log.close()
+                if kind == "lose the index":
+                    shutil.rmtree(path.with_suffix(".ids"), ignore_errors=True)
                 log = RowLog(path, Task.REGRESSION)
         agree(log, ledger, data)
         log.close()

@@ -43,13 +43,11 @@ class Book:
         db: in a transaction.
         index: finds rows by id.
         forms: of the log.
-        form: number of the form in use.
     """
 
     db: sqlite3.Connection
     index: IdIndex
     forms: Forms
-    form: int
 
 
 @dataclass(slots=True)
@@ -69,7 +67,7 @@ def insert_rows(book: Book, batch: RowBatch) -> tuple[Receipt, Added]:
     plan = _plan(book, batch, places, first)
     last = first + len(plan.positions) - 1
     if plan.positions:
-        insert_segment(db, _rows(batch, plan, first), book.form)
+        insert_segment(db, _rows(batch, plan, first), book.forms.number)
     db.executemany("INSERT INTO superseded VALUES (?, ?, ?)", plan.superseded)
     db.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?)", plan.unfolded)
     matured = adopt_orphans(db, plan.new)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -11,7 +12,7 @@ from retuned.errors import RetunedError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -61,6 +62,12 @@ class Commits(Generic[T]):
             raise append.error
         assert append.result is not None  # noqa: S101 (for the type checker)
         return append.result
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let nobody commit in the meantime."""
+        with self._turn:
+            yield
 
     def _take_turn(self) -> None:
         some = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]

@@ -94,6 +94,7 @@ class LogFile:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._is_closed = False
+        self.uses = 0
         with self._writing, self._translated():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._open_writer()
@@ -106,6 +107,7 @@ class LogFile:
             needs_room: whether to refuse where the disk is nearly full; what makes room does
                 not.
         """
+        self.uses += 1
         with self._writing, self._translated():
             if needs_room:
                 self._check_room()
@@ -122,6 +124,7 @@ class LogFile:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Read one consistent state of the file."""
+        self.uses += 1
         with self._reading, self._translated():
             if self._reader is None:
                 self._check_open()

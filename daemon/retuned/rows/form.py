@@ -39,6 +39,11 @@ class Forms:
             raise ValueError(message)
         return self._forms[max(self._forms)]
 
+    @property
+    def number(self) -> int:
+        """The number of the form in use; 0 before the first row."""
+        return max(self._forms, default=0)
+
     def of(self, form: int) -> Schema:
         """The features of a form."""
         return self._forms[form]

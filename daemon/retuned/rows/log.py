@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from retuned.rows.append import Added, Book, insert_label_batch, insert_rows
 from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch
 from retuned.rows.commits import Append, Commits, attempt
+from retuned.rows.compact import compact, fold
 from retuned.rows.file import LogFile
 from retuned.rows.find import last_seq_of, oldest_seq
 from retuned.rows.fixed import classes_of, fix_classes, fix_task
+from retuned.rows.forget import forget, wiped
 from retuned.rows.form import Forms, schema_of, use_schema
+from retuned.rows.ids import digest
 from retuned.rows.index import filled
 from retuned.rows.losses import insert_losses, last_scored, losses_of, newest_losses
 from retuned.rows.read import Wanted, read_matured, read_window
+from retuned.rows.retain import Dropped, Limits, retain
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
     from retuned_pipelines.window import Window
 
 Came = tuple[Receipt, Added]
+T = TypeVar("T")
+
+_GIVEN_BACK_PAGES = 10_000
+"""Unused pages of a file that are given back to the disk at a time: 40 MB."""
 
 
 class RowLog:
@@ -58,6 +66,7 @@ class RowLog:
         self._file = LogFile(path, spare=spare)
         self._index: IdIndex | None = None
         self._commits: Commits[Came] = Commits(self._commit)
+        self._since_tidy = 1
         try:
             self.take_task(task)
             with self._file.read() as db:
@@ -115,9 +124,9 @@ class RowLog:
         """
 
         def append(db: sqlite3.Connection) -> Came:
-            form = use_schema(db, schema)
+            use_schema(db, schema)
             self._fix_classes(db, batch.labels)
-            return insert_rows(self._book(db, form), batch)
+            return insert_rows(self._book(db), batch)
 
         receipt, _ = self._commits.through(append)
         return receipt
@@ -132,10 +141,63 @@ class RowLog:
 
         def append(db: sqlite3.Connection) -> Came:
             self._fix_classes(db, batch.values)
-            return insert_label_batch(self._book(db, 0), batch), Added()
+            return insert_label_batch(self._book(db), batch), Added()
 
         receipt, _ = self._commits.through(append)
         return receipt
+
+    def forget(self, name: str) -> bool:
+        """Delete a row for good, by its id, with its labels and losses; it cannot come again.
+
+        Returns:
+            Whether there was anything of it.
+        """
+
+        def erase(db: sqlite3.Connection) -> Came:
+            with wiped(db):
+                is_known = forget(self._book(db), digest(name))
+            receipt = Receipt(
+                accepted=0,
+                duplicates=0,
+                revised=0,
+                forgotten=int(is_known),
+                last_seq=last_seq_of(db),
+            )
+            return receipt, Added()
+
+        receipt, _ = self._commits.through(erase)
+        # What the journal still holds of it goes with the journal.
+        self._file.give_back(1)
+        return receipt.forgotten > 0
+
+    def tidy(self, limits: Limits) -> Dropped:
+        """Merge small segments, store labels with their rows, and drop what is over limits.
+
+        It takes turns with those who append.
+        """
+        before, self._since_tidy = self._since_tidy, 0
+        is_changed = False
+        if before:
+            while self._making_room(compact):
+                is_changed = True
+            is_changed |= self._fold()
+        rows = segments = 0
+        while (dropped := self._making_room(lambda db, forms: retain(db, forms, limits))).segments:
+            rows, segments = rows + dropped.rows, segments + dropped.segments
+        if is_changed or segments:
+            self._file.give_back(_GIVEN_BACK_PAGES)
+        return Dropped(rows=rows, segments=segments)
+
+    def rest(self) -> None:
+        """Close the file, and let the index go, until they are needed again."""
+        with self._commits.paused():
+            self._index = None
+            self._file.rest()
+
+    @property
+    def uses(self) -> int:
+        """Counts how often the file was used."""
+        return self._file.uses
 
     def counts(self) -> Counts:
         """Count what the log holds, without looking at the rows."""
@@ -248,19 +310,31 @@ class RowLog:
                     self._index.take_back(one.digests, one.seqs)
             raise
         self._schema = schema
+        self._since_tidy += 1
         self._note(classes)
         # What cannot become a run now stays in memory; the next commit tries again.
         with suppress(OSError):
             index.settle(last, self._oldest)
+
+    def _fold(self) -> bool:
+        """Store labels with their rows, segment by segment; gives whether there was one."""
+        after: int | None = 0
+        while after is not None:
+            start = after
+            after = self._making_room(lambda *of: fold(*of, after=start))  # noqa: B023 (called at once)
+        return True
+
+    def _making_room(self, work: Callable[[sqlite3.Connection, Forms], T]) -> T:
+        with self._file.write(needs_room=False) as db:
+            return work(db, Forms.read(db, self._task))
 
     def _index_of(self, db: sqlite3.Connection) -> IdIndex:
         if self._index is None:
             self._index = filled(db, self._file.path.with_suffix(".ids"), self._task)
         return self._index
 
-    def _book(self, db: sqlite3.Connection, form: int) -> Book:
-        forms = Forms.read(db, self._task)
-        return Book(db=db, index=self._index_of(db), forms=forms, form=form)
+    def _book(self, db: sqlite3.Connection) -> Book:
+        return Book(db=db, index=self._index_of(db), forms=Forms.read(db, self._task))
 
     def _oldest(self) -> int:
         with self._file.read() as db:

@@ -1,0 +1,110 @@
+"""Deleting a row for good, as the person whom it is about may ask."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from retuned.rows.find import last_seq_of, segments_with
+from retuned.rows.segment import (
+    ID,
+    LABEL,
+    LABEL_SEQ,
+    ORIGIN,
+    SEQ,
+    TIME,
+    folded_schema,
+    read_segments,
+)
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+    from retuned.rows.append import Book
+    from retuned.rows.segment import Segment
+
+
+@contextmanager
+def wiped(db: sqlite3.Connection) -> Iterator[None]:
+    """Let what is deleted meanwhile be overwritten in the file, and not only be marked free."""
+    db.execute("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        db.execute("PRAGMA secure_delete = OFF")
+
+
+def forget(book: Book, name: bytes) -> bool:
+    """Delete a row in all its versions, with its labels and losses; its id cannot come again.
+
+    The row's place stays, empty, so that what others learned from remains countable; of the
+    id there remains the digest by which it is refused.
+
+    Args:
+        book: the log.
+        name: the id's digest.
+
+    Returns:
+        Whether there was anything of it.
+    """
+    db = book.db
+    found = book.index.find([name]).get(0, [])
+    seqs = np.array(sorted(found), np.int64)
+    segments = segments_with(db, seqs)
+    wanted = set(found)
+    gone = [_blank(book, segment, wanted) for segment in segments]
+    rows = sum(counted for counted, _ in gone)
+    labelled = rows if any(has_label for _, has_label in gone) else 0
+    orphans = db.execute("DELETE FROM orphan WHERE digest = ?", (name,)).rowcount
+    db.execute(
+        "UPDATE total SET rows = rows - ?, labelled = labelled - ?, orphans = orphans - ?",
+        (rows, labelled, orphans),
+    )
+    is_known = bool(rows or orphans)
+    if is_known:
+        db.execute("INSERT INTO forgotten VALUES (?, ?)", (name, last_seq_of(db)))
+    return is_known
+
+
+def _blank(book: Book, segment: Segment, wanted: set[int]) -> tuple[int, bool]:
+    """Empty rows of a segment; gives how many counted, and whether any of them had a label."""
+    db, forms = book.db, book.forms
+    table = read_segments([segment], forms)
+    is_gone = np.isin(table[SEQ].to_numpy(), list(wanted))
+    rows, has_label = 0, False
+    part = table.filter(pa.array(is_gone))
+    for seq, origin, folded in zip(
+        *(part[name].to_pylist() for name in (SEQ, ORIGIN, LABEL)), strict=True
+    ):
+        is_old = db.execute("SELECT by_seq FROM superseded WHERE seq = ?", (seq,)).fetchone()
+        rows += is_old is None
+        apart = db.execute("DELETE FROM label WHERE origin = ?", (origin,)).rowcount
+        has_label |= folded is not None or apart > 0
+        db.execute("DELETE FROM loss WHERE row_seq = ?", (seq,))
+        db.execute("INSERT OR REPLACE INTO superseded VALUES (?, 0, ?)", (seq, origin))
+    db.execute(
+        "UPDATE batch SET data = ?, form = ? WHERE first_seq = ?",
+        (_emptied(book, table, is_gone, segment), book.forms.number, segment.first_seq),
+    )
+    return rows, has_label
+
+
+def _emptied(book: Book, table: pa.Table, is_gone: np.ndarray, segment: Segment) -> memoryview:
+    mask = pa.array(is_gone)
+    kept = {SEQ, ORIGIN}
+    columns = []
+    for item in folded_schema(book.forms.newest, book.forms.task):
+        nothing = {ID: "", TIME: int(table[TIME].to_numpy().min())}.get(item.name)
+        column = table[item.name]
+        if item.name not in kept:
+            column = pa.compute.if_else(mask, pa.scalar(nothing, item.type), column)
+        columns.append(column)
+    wiped = pa.table(columns, names=table.column_names)
+    if not segment.is_folded:
+        wiped = wiped.drop_columns([LABEL_SEQ, LABEL])
+    (record,) = wiped.combine_chunks().to_batches()
+    return memoryview(record.serialize())
