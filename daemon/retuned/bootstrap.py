@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import retuned
 from retuned.errors import PermanentError
+from retuned.housekeeping import Housekeeping
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
@@ -95,6 +96,7 @@ class _Daemon:
 
     app: FastAPI
     forwarder: Forwarder
+    housekeeping: Housekeeping
     roster: Roster
     stack: ExitStack
 
@@ -114,6 +116,7 @@ async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis
             daemon.roster.follow()
             supervisor.run("http", server.run(daemon.app, listener))
             supervisor.run("registry", daemon.forwarder.run())
+            supervisor.run("rows", daemon.housekeeping.run())
             supervisor.run("watchdog", _stay_alive(systemd))
             if redis is not None:
                 supervisor.run("redis", _keep(redis))
@@ -139,7 +142,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     key = SigningKey.load_or_make(state / "signing.key")
     client = connect(settings.redis if redis is None else redis.socket)
     stack.callback(client.close)
-    rows = RowLogs(state / "rows")
+    rows = RowLogs(state / "rows", spare=settings.rows.spare_mb * 1_000_000)
     stack.callback(rows.close)
     journal = Journal(state / "journal.sqlite", clock)
     stack.callback(journal.close)
@@ -219,7 +222,14 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     stack.callback(schedule.stop)
     stack.callback(stop.set)
     bench.warm_up()
-    return _Daemon(app=build(desk), forwarder=forwarder, roster=roster, stack=stack)
+    housekeeping = Housekeeping(rows=rows, keepers=lambda: roster.keepers, clock=clock)
+    return _Daemon(
+        app=build(desk),
+        forwarder=forwarder,
+        housekeeping=housekeeping,
+        roster=roster,
+        stack=stack,
+    )
 
 
 async def _keep(redis: EmbeddedRedis) -> None:

@@ -115,6 +115,23 @@ class ServePolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetainPolicy:
+    """How much of the past is kept; 0 is everything.
+
+    What the champion's evidence and the next study need is kept whatever is said here.
+
+    Attributes:
+        rows: rows at the most.
+        days: days that a row is kept, by its time.
+        mb: megabytes of rows at the most.
+    """
+
+    rows: int = 0
+    days: float = 0.0
+    mb: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulePolicy:
     """When to search without any other reason; at most one of the two is set.
 
@@ -151,6 +168,7 @@ class ModelSpec:
     gate: GatePolicy = field(default_factory=GatePolicy)
     schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
     serve: ServePolicy = field(default_factory=ServePolicy)
+    retain: RetainPolicy = field(default_factory=RetainPolicy)
 
 
 DEFAULT_METRIC = {

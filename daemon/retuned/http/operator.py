@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annotations at run time)
 
 from retuned.http.answer import answer
+from retuned.http.problems import Problem
 from retuned_pipelines.care.facts import Called
 
 if TYPE_CHECKING:
@@ -54,5 +55,11 @@ def routes(desk: Desk) -> APIRouter:
     @room.post("/resume", summary="Go on", status_code=202)
     def resume(model: str, wish: Wish | None = None) -> Response:
         return call(model, "resume", wish)
+
+    @room.delete("/rows/{row:path}", summary="Delete a row for good; its id cannot come again")
+    def forget(model: str, row: str) -> Response:
+        if not desk.log(model).forget(row):
+            raise Problem(404, "no-row", f"{model} has no row {row!r}, or it was deleted before")
+        return answer({"forgotten": row})
 
     return room

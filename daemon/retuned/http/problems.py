@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
+from retuned.rows.file import DiskFull
 from retuned.rows.ingest import BadPayload, UnsupportedContent
 from retuned.rows.intake import NoModel
 from retuned.serve.champion import BadFeatures
@@ -88,6 +89,8 @@ def problem_of(error: RetunedError) -> Problem:
     """The problem that an error of ours is."""
     if isinstance(error, Problem):
         return error
+    if isinstance(error, DiskFull):
+        return Problem(507, "disk-full", str(error), retry_after=error.retry_after)
     if isinstance(error, TransientError):
         return Problem(503, "try-again", str(error), retry_after=error.retry_after)
     if isinstance(error, Interrupted):

@@ -73,7 +73,7 @@ def mergeable(spans: Sequence[Span]) -> Sequence[Span]:
         for stop in range(len(spans) + 1):
             if stop < len(spans) and _is_alike(spans[start], spans[stop], limit):
                 continue
-            if group := _cut(spans[start:stop]):
+            if group := _cut(spans[start:stop], limit):
                 return group
             start = stop + (stop < len(spans) and spans[stop][1] >= min(limit, SEGMENT_ROWS))
         limit *= FAN_IN
@@ -140,13 +140,13 @@ def _is_alike(first: Span, other: Span, limit: int) -> bool:
     return other[1] < min(limit, SEGMENT_ROWS) and other[2] == first[2]
 
 
-def _cut(spans: Sequence[Span]) -> Sequence[Span]:
-    """The oldest of alike neighbours that fill a segment; all where they are many."""
-    total = np.cumsum([rows for _, rows, _ in spans])
-    fits = int(np.searchsorted(total, SEGMENT_ROWS, "right"))
+def _cut(spans: Sequence[Span], limit: int) -> Sequence[Span]:
+    """The oldest of alike neighbours that fill a segment; all where many are of that size."""
+    sizes = np.array([rows for _, rows, _ in spans])
+    fits = int(np.searchsorted(np.cumsum(sizes), SEGMENT_ROWS, "right"))
     if fits < len(spans):
         return spans[: max(fits, 2)]
-    return spans if len(spans) >= FAN_IN else ()
+    return spans if (sizes >= limit // FAN_IN).sum() >= FAN_IN else ()
 
 
 def _segments(db: sqlite3.Connection, first: int, last: int) -> list[Segment]:

@@ -135,12 +135,24 @@ class LogFile:
             finally:
                 self._reader.execute("ROLLBACK")
 
-    def give_back(self, pages: int) -> None:
-        """Give up to so many unused pages, and the journal's, back to the disk."""
+    def give_back(self, pages: int) -> bool:
+        """Give unused pages, and the journal's, back to the disk.
+
+        Args:
+            pages: at the most, and as long as more than a tenth of the file is unused: what
+                grows and shrinks would otherwise do so all the time.
+
+        Returns:
+            Whether there are more.
+        """
         with self._writing, self._reading, self._translated():
             writer = self._open_writer()
-            writer.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            spare = _unused(writer)
+            if spare > 0:
+                # Not `execute`, which does one step, and so gives back one page.
+                writer.executescript(f"PRAGMA incremental_vacuum({min(pages, spare)})")
             writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return spare > pages
 
     def rest(self) -> None:
         """Close the connections until they are needed again."""
@@ -211,6 +223,13 @@ class LogFile:
             message = f"The disk is full: {self.path} cannot grow. Make room; nothing was stored."
             return DiskFull(message, retry_after=_FULL_RETRY_S)
         return TransientError(f"{self.path} cannot be used at the moment: {error}.")
+
+
+def _unused(db: sqlite3.Connection) -> int:
+    """Unused pages beyond a tenth of the file."""
+    (unused,) = db.execute("PRAGMA freelist_count").fetchone()
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    return int(unused) - int(pages) // 10
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

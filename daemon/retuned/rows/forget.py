@@ -94,17 +94,19 @@ def _blank(book: Book, segment: Segment, wanted: set[int]) -> tuple[int, bool]:
 
 
 def _emptied(book: Book, table: pa.Table, is_gone: np.ndarray, segment: Segment) -> memoryview:
-    mask = pa.array(is_gone)
-    kept = {SEQ, ORIGIN}
+    # Taken anew: values under a null would stay where they are.
+    kept = pa.array(np.arange(len(is_gone)), mask=is_gone)
+    place = {ID: "", TIME: int(table[TIME].to_numpy().min())}
     columns = []
     for item in folded_schema(book.forms.newest, book.forms.task):
-        nothing = {ID: "", TIME: int(table[TIME].to_numpy().min())}.get(item.name)
         column = table[item.name]
-        if item.name not in kept:
-            column = pa.compute.if_else(mask, pa.scalar(nothing, item.type), column)
+        if item.name not in {SEQ, ORIGIN}:
+            column = column.take(kept)
+        if item.name in place:
+            column = column.fill_null(place[item.name])
         columns.append(column)
-    wiped = pa.table(columns, names=table.column_names)
+    emptied = pa.table(columns, names=table.column_names)
     if not segment.is_folded:
-        wiped = wiped.drop_columns([LABEL_SEQ, LABEL])
-    (record,) = wiped.combine_chunks().to_batches()
+        emptied = emptied.drop_columns([LABEL_SEQ, LABEL])
+    (record,) = emptied.combine_chunks().to_batches()
     return memoryview(record.serialize())

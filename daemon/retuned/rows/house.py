@@ -16,9 +16,16 @@ if TYPE_CHECKING:
 class RowLogs:
     """Opens each model's log when it is first asked for. May be used from any thread."""
 
-    def __init__(self, directory: Path) -> None:
-        """Keep the files in that folder, ``<model>.sqlite`` each."""
+    def __init__(self, directory: Path, *, spare: int = 0) -> None:
+        """Keep the files in that folder, ``<model>.sqlite`` each.
+
+        Args:
+            directory: the folder.
+            spare: bytes of the disk that others need; see `RowLog`.
+        """
         self._directory = directory
+        self._spare = spare
+        self._uses: dict[str, int] = {}
         self._logs: dict[str, RowLog] = {}
         self._lock = threading.Lock()
 
@@ -33,10 +40,21 @@ class RowLogs:
         with self._lock:
             log = self._logs.get(model)
             if log is None:
-                log = self._logs[model] = RowLog(self._directory / f"{model}.sqlite", task)
+                log = self._logs[model] = RowLog(
+                    self._directory / f"{model}.sqlite", task, spare=self._spare
+                )
             elif log.task is not task:
                 log.take_task(task)
             return log
+
+    def rest_idle(self) -> None:
+        """Close the files that nobody used since the last time, until they are needed."""
+        with self._lock:
+            logs = dict(self._logs)
+        for model, log in logs.items():
+            if self._uses.get(model) == log.uses:
+                log.rest()
+            self._uses[model] = log.uses
 
     def close(self) -> None:
         """Close all files."""

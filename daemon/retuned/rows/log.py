@@ -82,7 +82,7 @@ class RowLog:
             PermanentError: it holds labels of another task.
             TransientError: the disk is full.
         """
-        with self._file.write() as db:
+        with self._file.write(needs_room=False) as db:
             fix_task(db, task, self._file.path)
         self._task = task
 
@@ -184,8 +184,8 @@ class RowLog:
         rows = segments = 0
         while (dropped := self._making_room(lambda db, forms: retain(db, forms, limits))).segments:
             rows, segments = rows + dropped.rows, segments + dropped.segments
-        if is_changed or segments:
-            self._file.give_back(_GIVEN_BACK_PAGES)
+        while (is_changed or segments) and self._file.give_back(_GIVEN_BACK_PAGES):
+            pass
         return Dropped(rows=rows, segments=segments)
 
     def rest(self) -> None:

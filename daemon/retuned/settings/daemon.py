@@ -128,6 +128,18 @@ class WorkSettings(BaseModel):
     executor: Literal["local"] = Field(default="local", description="where fits run")
 
 
+class RowSettings(BaseModel):
+    """The row logs."""
+
+    model_config = _FROZEN
+    spare_mb: int = Field(
+        default=200,
+        ge=0,
+        description="megabytes of the disk that are left to others: with fewer free, rows and "
+        "labels are refused until there are more",
+    )
+
+
 class LogSettings(BaseModel):
     """Logs, to standard error."""
 
@@ -159,6 +171,7 @@ class Settings(BaseSettings):
     )
     redis: RedisSettings = RedisSettings()
     http: HttpSettings = HttpSettings()
+    rows: RowSettings = RowSettings()
     search: WorkSettings = WorkSettings()
     log: LogSettings = LogSettings()
 

@@ -21,12 +21,20 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError
 
 from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
-from retuned.settings.policies import GateKeys, ScheduleKeys, SearchKeys, ServeKeys, WatchKeys
+from retuned.settings.policies import (
+    GateKeys,
+    RetainKeys,
+    ScheduleKeys,
+    SearchKeys,
+    ServeKeys,
+    WatchKeys,
+)
 from retuned_pipelines.schema import Task  # noqa: TC001 (pydantic resolves annotations)
 from retuned_pipelines.spec import (
     DEFAULT_METRIC,
     GatePolicy,
     ModelSpec,
+    RetainPolicy,
     SchedulePolicy,
     SearchPolicy,
     ServePolicy,
@@ -64,6 +72,7 @@ class ModelFile(BaseSettings):
     gate: GateKeys = GateKeys()
     schedule: ScheduleKeys = ScheduleKeys()
     serve: ServeKeys = ServeKeys()
+    retain: RetainKeys = RetainKeys()
 
     @field_validator("target", "time", "id")
     @classmethod
@@ -157,6 +166,7 @@ def _spec(name: str, read: ModelFile) -> ModelSpec:
         gate=GatePolicy(**_values(read.gate, GatePolicy)),
         schedule=SchedulePolicy(**_values(read.schedule, SchedulePolicy)),
         serve=ServePolicy(**_values(read.serve, ServePolicy)),
+        retain=RetainPolicy(**_values(read.retain, RetainPolicy)),
     )
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import NoDecode
 from retuned_pipelines.spec import (
     GatePolicy,
     Method,
+    RetainPolicy,
     SchedulePolicy,
     SearchPolicy,
     ServePolicy,
@@ -21,7 +22,7 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 _SHORTEST_S = 60.0
 _LONGEST_S = 366 * 86_400.0
 _WATCH, _SEARCH, _GATE, _SCHEDULE = WatchPolicy(), SearchPolicy(), GatePolicy(), SchedulePolicy()
-_SERVE = ServePolicy()
+_SERVE, _RETAIN = ServePolicy(), RetainPolicy()
 
 
 class WatchKeys(BaseModel):
@@ -203,6 +204,19 @@ class ServeKeys(BaseModel):
         ge=0,
         description="milliseconds that all members may take for one row; 0: no limit",
     )
+
+
+class RetainKeys(BaseModel):
+    """How much of the past is kept."""
+
+    model_config = _FROZEN
+    rows: int = Field(
+        default=_RETAIN.rows, ge=0, description="rows at the most, the newest ones; 0: all"
+    )
+    days: float = Field(
+        default=_RETAIN.days, ge=0, description="days that a row is kept, by its time; 0: for ever"
+    )
+    mb: int = Field(default=_RETAIN.mb, ge=0, description="megabytes of rows at the most; 0: any")
 
 
 class ScheduleKeys(BaseModel):

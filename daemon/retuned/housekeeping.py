@@ -1,0 +1,98 @@
+"""Keeping row logs small: merging, dropping what is too old, closing what nobody uses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from retuned.errors import RetunedError
+from retuned.rows.retain import Limits
+from retuned_pipelines.retention import needed_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from retuned.keeper import Keeper
+    from retuned.rows.house import RowLogs
+    from retuned.rows.log import RowLog
+    from retuned.runtime.clock import Clock
+    from retuned_pipelines.care.state import Reign
+
+_log = logging.getLogger(__name__)
+
+EVERY_S = 30.0
+IDLE_ROUNDS = 10
+"""A log that nobody used for so many rounds is closed until it is needed."""
+
+_MB = 1_000_000
+_DAY_US = 86_400_000_000
+
+
+class Housekeeping:
+    """Tidies the row logs of all models, one after the other."""
+
+    def __init__(
+        self, *, rows: RowLogs, keepers: Callable[[], Mapping[str, Keeper]], clock: Clock
+    ) -> None:
+        """Take the logs and who is under care."""
+        self._rows = rows
+        self._keepers = keepers
+        self._clock = clock
+        self._stopping = threading.Event()
+
+    async def run(self) -> None:
+        """Tidy again and again."""
+        rounds = 0
+        try:
+            while True:
+                await asyncio.sleep(EVERY_S)
+                await asyncio.to_thread(self.tidy)
+                rounds += 1
+                if rounds % IDLE_ROUNDS == 0:
+                    await asyncio.to_thread(self._rows.rest_idle)
+        finally:
+            self._stopping.set()
+
+    def tidy(self) -> None:
+        """Tidy every log once; one model's trouble is no other's."""
+        for name, keeper in self._keepers().items():
+            if self._stopping.is_set():
+                return
+            try:
+                self._tidy(name, keeper)
+            except RetunedError as error:
+                _log.warning("%s", error, extra={"action": "tidy_failed", "model": name})
+
+    def _tidy(self, name: str, keeper: Keeper) -> None:
+        spec, reign = keeper.spec, keeper.state.reign
+        log = self._rows.of(name, spec.task)
+        keep = spec.retain
+        limits = Limits()
+        if keep.rows or keep.days or keep.mb:
+            before = round(self._clock.now() * 1e6 - keep.days * _DAY_US) if keep.days else None
+            limits = Limits(
+                rows=keep.rows,
+                data_bytes=keep.mb * _MB,
+                before_us=before,
+                floor=needed_rows(spec, None if reign is None else reign.version),
+                needed_us=_reference_begins(log, reign, spec.watch.reference_rows),
+            )
+        dropped = log.tidy(limits)
+        if dropped.segments:
+            _log.info(
+                "Dropped the oldest %d rows of %s: more than RETAIN__... keeps.",
+                dropped.rows,
+                name,
+                extra={"action": "rows_dropped", "model": name, "rows": dropped.rows},
+            )
+
+
+def _reference_begins(log: RowLog, reign: Reign | None, rows: int) -> int | None:
+    """The oldest time that the champion's reference has, microseconds since the epoch."""
+    if reign is None:
+        return None
+    newest = min(rows, reign.revision.rows)
+    reference = log.window(as_of=reign.revision.fitted_as_of, newest=newest, with_labels=False)
+    return int(reference.time[0]) if len(reference) else None
