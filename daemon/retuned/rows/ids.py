@@ -16,7 +16,7 @@ import numpy as np
 from retuned.rows.runs import SUFFIX, Run, merged, read_run, write_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -48,10 +48,11 @@ class IdIndex:
         """
         self._directory = directory
         self._mark = mark
-        self._newest: dict[bytes, list[int]] = {}
+        self._newest: dict[bytes, int] = {}
+        # What revised rows were before: few, so that most ids cost one entry and no list.
+        self._older: dict[bytes, list[int]] = {}
         self._runs: list[Run] = []
         self._covered = 0
-        self._count = 0
 
     @property
     def covered(self) -> int:
@@ -83,27 +84,34 @@ class IdIndex:
                 for place, seq in run.find(keys, rests):
                     found.setdefault(int(order[place]), []).append(seq)
         newest = self._newest
-        for position, name in enumerate(digests):
-            if name in newest:
-                found.setdefault(position, []).extend(newest[name])
+        if not newest.keys().isdisjoint(digests):
+            for position, name in enumerate(digests):
+                if name in newest:
+                    seqs = [*self._older.get(name, ()), newest[name]]
+                    found.setdefault(position, []).extend(seqs)
         for seqs in found.values():
             seqs.sort(reverse=True)
         return found
 
-    def add(self, digests: Iterable[bytes], seqs: Iterable[int]) -> None:
+    def add(self, digests: Sequence[bytes], seqs: Sequence[int]) -> None:
         """Remember rows; they are newer than all that are there."""
         newest = self._newest
+        if len(set(digests)) == len(digests) and newest.keys().isdisjoint(digests):
+            newest.update(zip(digests, seqs, strict=True))
+            return
         for name, seq in zip(digests, seqs, strict=True):
-            newest.setdefault(name, []).append(seq)
-            self._count += 1
+            if name in newest:
+                self._older.setdefault(name, []).append(newest[name])
+            newest[name] = seq
 
-    def take_back(self, digests: Iterable[bytes], seqs: Iterable[int]) -> None:
-        """Undo `add`, where what was added did not become durable."""
-        for name, seq in zip(digests, seqs, strict=True):
-            self._newest[name].remove(seq)
-            if not self._newest[name]:
-                del self._newest[name]
-            self._count -= 1
+    def take_back(self, digests: Sequence[bytes], seqs: Sequence[int]) -> None:
+        """Undo the last `add` that was not taken back; it did not become durable."""
+        for name, _ in zip(reversed(digests), reversed(seqs), strict=True):
+            del self._newest[name]
+            if before := self._older.get(name):
+                self._newest[name] = before.pop()
+                if not before:
+                    del self._older[name]
 
     def settle(self, last_seq: int, oldest: Callable[[], int]) -> None:
         """Make a run of what is in memory where that is much, and merge runs.
@@ -115,14 +123,16 @@ class IdIndex:
         Raises:
             OSError: the disk is full; nothing is lost, it is tried again the next time.
         """
-        if self._count < IN_MEMORY:
+        if len(self._newest) + len(self._older) < IN_MEMORY:
             return
-        names = [name for name, seqs in self._newest.items() for _ in seqs]
-        seqs = np.array([seq for found in self._newest.values() for seq in found], np.int64)
+        pairs = [*self._newest.items()]
+        pairs += [(name, seq) for name, seqs in self._older.items() for seq in seqs]
+        names = [name for name, _ in pairs]
+        seqs = np.array([seq for _, seq in pairs], np.int64)
         span = (self._covered + 1, last_seq)
         self._runs.append(write_run(self._directory, self._mark, span, _halves(names), seqs))
         self._covered = last_seq
-        self._newest, self._count = {}, 0
+        self._newest, self._older = {}, {}
         self._merge(oldest)
 
     def _merge(self, oldest: Callable[[], int]) -> None:

@@ -34,6 +34,6 @@ def filled(db: sqlite3.Connection, directory: Path, task: Task) -> IdIndex:
     query = f"SELECT {COLUMNS} FROM batch WHERE last_seq > ? ORDER BY first_seq"  # noqa: S608 (names of columns)
     for segment in map(segment_of, db.execute(query, (index.covered,))):
         table = read_segments([segment], forms)
-        index.add(map(digest, table[ID].to_pylist()), table[SEQ].to_pylist())
+        index.add([digest(name) for name in table[ID].to_pylist()], table[SEQ].to_pylist())
         index.settle(segment.last_seq, lambda: oldest)
     return index

@@ -306,7 +306,7 @@ class RowLog:
                 last, schema, classes = last_seq_of(db), schema_of(db), classes_of(db, self._task)
         except BaseException:
             if self._index is not None:
-                for one in added:
+                for one in reversed(added):
                     self._index.take_back(one.digests, one.seqs)
             raise
         self._schema = schema
