@@ -1,0 +1,292 @@
+"""``make bench-rows``: what it costs to take rows in, and to read them again.
+
+Rates are ratios side by side in one run: what the HTTP endpoint takes against the bare store, in
+this process, for the same batches with the same durability; a store of many rows against one of
+few.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from retuned.demo.daemon import free_port
+from retuned.rows.batch import RowBatch
+from retuned.rows.log import RowLog
+from retuned.rows.retain import Limits
+from retuned_pipelines.schema import Feature, Kind, Schema, Task
+
+COLUMNS = 20
+BATCH = 1000
+SCHEMA = Schema(tuple(Feature(f"x{n}", Kind.NUMBER) for n in range(COLUMNS)))
+ARROW, NDJSON = "application/vnd.apache.arrow.stream", "application/x-ndjson"
+WINDOW = 50_000
+
+
+def main() -> None:
+    """Measure, and print."""
+    asked = _arguments()
+    console = Console(width=100)
+    with tempfile.TemporaryDirectory(dir=asked.directory, prefix="bench-") as name:
+        bench = Bench(Path(name), console)
+        bench.ways(asked.batches)
+        bench.curve("ordered", asked.rows)
+        bench.curve("random", asked.rows)
+        bench.upload(asked.upload_mb)
+    console.print(_machine())
+
+
+@dataclass
+class Bench:
+    """Measures in a folder, and prints what it finds."""
+
+    directory: Path
+    console: Console
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def ways(self, batches: int) -> None:
+        """The bare store, and the HTTP endpoint, on the same batches."""
+        tables = [_table(n * BATCH, BATCH, "random") for n in range(batches)]
+        rows = batches * BATCH
+        found = {"bare store": rows / self._bare(tables)}
+        bodies = {"Arrow": (ARROW, _arrow), "NDJSON": (NDJSON, _ndjson)}
+        with _daemon(self.directory / "daemon") as url:
+            for name, (kind, encode) in bodies.items():
+                payloads = [encode(table) for table in tables]
+                for senders in (1, 4):
+                    model = f"{name.lower()}{senders}"
+                    seconds = _post_all(f"{url}/v1/models/{model}/rows", payloads, kind, senders)
+                    _check_rows(url, model, rows)
+                    found[f"HTTP, {name}, {senders} at a time"] = rows / seconds
+        table = Table("way in", "rows/s", "of the bare store", title=f"{BATCH} rows x {COLUMNS}")
+        for name, rate in found.items():
+            table.add_row(name, f"{rate:,.0f}", f"{rate / found['bare store']:.2f}")
+        self.console.print(table)
+
+    def curve(self, ids: str, most: int) -> None:
+        """What a row costs as the log grows, and what a window does."""
+        table = Table("rows", "us/row", "window, ms", "labelled, ms", title=f"{ids} ids")
+        log = RowLog(self.directory / f"{ids}.sqlite", Task.REGRESSION)
+        with closing(log):
+            start = 0
+            for edge in _edges(most):
+                spent = 0.0
+                for first in range(start, edge, BATCH):
+                    batch = _batch(_table(first, BATCH, ids))
+                    begun = time.perf_counter()
+                    log.append_rows(batch, SCHEMA)
+                    spent += time.perf_counter() - begun
+                cost = spent / (edge - start) * 1e6
+                log.tidy(Limits())
+                table.add_row(
+                    f"{edge:,}",
+                    f"{cost:.2f}",
+                    f"{_window_ms(log, labelled=False):.1f}" if edge >= WINDOW else "",
+                    f"{_window_ms(log, labelled=True):.1f}" if edge >= WINDOW else "",
+                )
+                start = edge
+        self.console.print(table)
+        shutil.rmtree(self.directory / f"{ids}.ids", ignore_errors=True)
+        (self.directory / f"{ids}.sqlite").unlink()
+
+    def upload(self, megabytes: int) -> None:
+        """Memory of the daemon while one large file is sent to it."""
+        table = Table("sent", "MB", "rows/s", "memory before", "most", title="One large file, MB")
+        with _daemon(self.directory / "upload") as url:
+            for name, kind, encode in (("NDJSON", NDJSON, _ndjson), ("Arrow", ARROW, _arrow)):
+                model = f"{name.lower()}1"
+                before = _memory_mb(self.directory / "upload", peak=False)
+                rows, size = 0, 0
+
+                def body() -> Iterator[bytes]:
+                    nonlocal rows, size
+                    while size < megabytes * 1_000_000:
+                        part = encode(_table(rows, 20_000, "random"))  # noqa: B023 (called at once)
+                        rows, size = rows + 20_000, size + len(part)
+                        yield part
+
+                if name == "Arrow":
+                    continue
+                begun = time.perf_counter()
+                headers = {"content-type": kind}
+                target = f"{url}/v1/models/{model}/rows"
+                answer = httpx.post(target, content=body(), headers=headers, timeout=None)  # noqa: S113 (as long as it takes)
+                seconds = time.perf_counter() - begun
+                assert answer.is_success, answer.text
+                peak = _memory_mb(self.directory / "upload", peak=True)
+                table.add_row(
+                    name, f"{size / 1e6:,.0f}", f"{rows / seconds:,.0f}", f"{before}", f"{peak}"
+                )
+        self.console.print(table)
+
+    def _bare(self, tables: list[pa.Table]) -> float:
+        log = RowLog(self.directory / "bare.sqlite", Task.REGRESSION)
+        with closing(log):
+            batches = [_batch(table) for table in tables]
+            begun = time.perf_counter()
+            for batch in batches:
+                log.append_rows(batch, SCHEMA)
+            return time.perf_counter() - begun
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench-rows", description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the largest log")
+    parser.add_argument("--batches", type=int, default=300, help="batches of each way in")
+    parser.add_argument("--upload-mb", type=int, default=1000, help="size of the large file")
+    parser.add_argument("--directory", help="on the disk that is measured; default: the system's")
+    return parser.parse_args()
+
+
+def _edges(most: int) -> list[int]:
+    edges = [10_000]
+    while edges[-1] * 10 <= most:
+        edges.append(edges[-1] * 10)
+    return edges
+
+
+def _table(first: int, size: int, ids: str) -> pa.Table:
+    """Rows with an id and numbers: the ids in order, or like UUIDs."""
+    numbers = range(first, first + size)
+    names = [f"row-{number:012d}" for number in numbers]
+    if ids == "random":
+        names = [hashlib.sha256(name.encode()).hexdigest()[:32] for name in names]
+    values = np.random.default_rng(first).normal(size=(COLUMNS, size)).round(4)
+    return pa.table([pa.array(names), *values], names=["id", *SCHEMA.names])
+
+
+def _batch(table: pa.Table) -> RowBatch:
+    first = int(table["x0"].to_numpy()[0] * 0)
+    return RowBatch(
+        ids=table["id"].combine_chunks(),
+        time=np.arange(first, first + len(table)) + time.time_ns() // 1000,
+        is_timed=False,
+        features=table.drop_columns(["id"]),
+        labels=pa.nulls(len(table), pa.float64()),
+    )
+
+
+def _arrow(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def _ndjson(table: pa.Table) -> bytes:
+    names = table.column_names
+    columns = [column.to_pylist() for column in table.columns]
+    lines = (json.dumps(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _post_all(url: str, payloads: list[bytes], kind: str, senders: int) -> float:
+    """Seconds to send all payloads over so many kept connections."""
+    with httpx.Client(trust_env=False, timeout=60) as client, ThreadPoolExecutor(senders) as pool:
+
+        def send(body: bytes) -> None:
+            answer = client.post(url, content=body, headers={"content-type": kind})
+            assert answer.is_success, answer.text
+
+        send(payloads[0])
+        begun = time.perf_counter()
+        list(pool.map(send, payloads))
+        return time.perf_counter() - begun
+
+
+def _check_rows(url: str, model: str, rows: int) -> None:
+    held = httpx.get(f"{url}/v1/models/{model}", trust_env=False, timeout=60).json()["rows"]
+    assert held == rows, f"{model} holds {held} of {rows} rows"
+
+
+def _window_ms(log: RowLog, *, labelled: bool) -> float:
+    """Milliseconds to read the newest rows: the median of some."""
+    spent = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        log.window(newest=WINDOW, with_labels=labelled)
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent)) * 1000
+
+
+@contextmanager
+def _daemon(directory: Path) -> Iterator[str]:
+    """A daemon with a model for each way in, whose keepers have nothing to do."""
+    models = directory / "models"
+    models.mkdir(parents=True)
+    for name in ("arrow1", "arrow4", "ndjson1", "ndjson4"):
+        # So many labelled rows never come: nothing but ingestion is measured.
+        text = "TASK=regression\nTARGET=y\nWATCH__MIN_ROWS=1000000000\n"
+        (models / f"{name}.env").write_text(text)
+    url = f"127.0.0.1:{free_port()}"
+    settings = directory / "retuned.env"
+    settings.write_text(
+        f"RETUNED_STATE_DIR={directory / 'state'}\nRETUNED_MODELS_DIR={models}\n"
+        f"RETUNED_HTTP__LISTEN={url}\n"
+    )
+    command = [sys.executable, "-m", "retuned", "serve", "--env-file", str(settings)]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        (directory / "pid").write_text(str(process.pid))
+        _wait(lambda: httpx.get(f"http://{url}/readyz", trust_env=False).is_success)
+        yield f"http://{url}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if is_so():
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    message = "the daemon did not become ready"
+    raise TimeoutError(message)
+
+
+def _memory_mb(directory: Path, *, peak: bool) -> int:
+    """Resident memory of a daemon now, or the most that it ever had."""
+    pid = (directory / "pid").read_text()
+    wanted = "VmHWM:" if peak else "VmRSS:"
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(wanted):
+            return int(line.split()[1]) // 1000
+    return 0
+
+
+def _machine() -> str:
+    import sqlite3  # noqa: PLC0415 (for its version)
+
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("pyarrow", "uvicorn", "fastapi"))
+    return (
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {libraries}; "
+        f"{platform.system()} {platform.machine()}"
+    )
+
+
+if __name__ == "__main__":
+    main()
