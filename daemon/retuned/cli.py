@@ -165,6 +165,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _demo(args: argparse.Namespace) -> int:
+    # Its daemon and that one's Redis are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     from retuned.demo.run import main as demo  # noqa: PLC0415 (as above)
 
     return demo(args)

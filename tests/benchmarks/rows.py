@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from retuned.demo.daemon import free_port
-from retuned.rows.batch import RowBatch
+from retuned.rows.batch import LabelBatch, RowBatch
 from retuned.rows.log import RowLog
 from retuned.rows.retain import Limits
 from retuned_pipelines.schema import Feature, Kind, Schema, Task
@@ -96,6 +96,7 @@ class Bench:
                     log.append_rows(batch, SCHEMA)
                     spent += time.perf_counter() - begun
                 cost = spent / (edge - start) * 1e6
+                _label_newest(log)
                 log.tidy(Limits())
                 table.add_row(
                     f"{edge:,}",
@@ -112,30 +113,22 @@ class Bench:
         """Memory of the daemon while one large file is sent to it."""
         table = Table("sent", "MB", "rows/s", "memory before", "most", title="One large file, MB")
         with _daemon(self.directory / "upload") as url:
-            for name, kind, encode in (("NDJSON", NDJSON, _ndjson), ("Arrow", ARROW, _arrow)):
-                model = f"{name.lower()}1"
-                before = _memory_mb(self.directory / "upload", peak=False)
-                rows, size = 0, 0
+            before = _memory_mb(self.directory / "upload", peak=False)
+            begun, rows, size = time.perf_counter(), 0, 0
 
-                def body() -> Iterator[bytes]:
-                    nonlocal rows, size
-                    while size < megabytes * 1_000_000:
-                        part = encode(_table(rows, 20_000, "random"))  # noqa: B023 (called at once)
-                        rows, size = rows + 20_000, size + len(part)
-                        yield part
+            def body() -> Iterator[bytes]:
+                nonlocal rows, size
+                while size < megabytes * 1_000_000:
+                    part = _ndjson(_table(rows, 20_000, "random"))
+                    rows, size = rows + 20_000, size + len(part)
+                    yield part
 
-                if name == "Arrow":
-                    continue
-                begun = time.perf_counter()
-                headers = {"content-type": kind}
-                target = f"{url}/v1/models/{model}/rows"
-                answer = httpx.post(target, content=body(), headers=headers, timeout=None)  # noqa: S113 (as long as it takes)
-                seconds = time.perf_counter() - begun
-                assert answer.is_success, answer.text
-                peak = _memory_mb(self.directory / "upload", peak=True)
-                table.add_row(
-                    name, f"{size / 1e6:,.0f}", f"{rows / seconds:,.0f}", f"{before}", f"{peak}"
-                )
+            target, headers = f"{url}/v1/models/ndjson1/rows", {"content-type": NDJSON}
+            answer = httpx.post(target, content=body(), headers=headers, timeout=3600)
+            assert answer.is_success, answer.text
+            rate = rows / (time.perf_counter() - begun)
+            peak = _memory_mb(self.directory / "upload", peak=True)
+            table.add_row("NDJSON", f"{size / 1e6:,.0f}", f"{rate:,.0f}", f"{before}", f"{peak}")
         self.console.print(table)
 
     def _bare(self, tables: list[pa.Table]) -> float:
@@ -175,14 +168,21 @@ def _table(first: int, size: int, ids: str) -> pa.Table:
 
 
 def _batch(table: pa.Table) -> RowBatch:
-    first = int(table["x0"].to_numpy()[0] * 0)
     return RowBatch(
         ids=table["id"].combine_chunks(),
-        time=np.arange(first, first + len(table)) + time.time_ns() // 1000,
+        time=np.full(len(table), time.time_ns() // 1000),
         is_timed=False,
         features=table.drop_columns(["id"]),
         labels=pa.nulls(len(table), pa.float64()),
     )
+
+
+def _label_newest(log: RowLog) -> None:
+    """Give the rows of the window labels, as they come in production."""
+    newest = log.window(newest=WINDOW, with_labels=False)
+    for start in range(0, len(newest), BATCH):
+        ids = newest.ids.slice(start, BATCH)
+        log.append_labels(LabelBatch(ids=ids, values=pa.array(np.ones(len(ids)))))
 
 
 def _arrow(table: pa.Table) -> bytes:
