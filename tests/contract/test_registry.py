@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from tests.reigns import VERDICT
 
 from retuned.errors import ConfigError, PermanentError, TransientError
 from retuned.registry import keys
@@ -29,7 +30,6 @@ from retuned.registry.versions import Conflict, Crowned, Registry
 from retuned.runtime.clock import VirtualClock
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import BEGINNING, Boundary
-from retuned_pipelines.evaluate.verdict import Ruling, Verdict
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.search.trial import Cost, Origin, Trial
 from retuned_pipelines.version import Member, Revision, Standing, Version
@@ -94,27 +94,11 @@ def digest(data: bytes) -> str:
 
 
 def version(number: int = 1, model: str = MODEL) -> Version:
-    verdict = Verdict(
-        ruling=Ruling.PROMOTED,
-        metric="neg_mean_absolute_error",
-        rival="constant",
-        challenger_score=-1.0,
-        rival_score=-2.0,
-        gain=0.1 + 0.2,
-        lower=0.1,
-        upper=0.5,
-        confidence=0.95,
-        blocks=8,
-        rows=800,
-        first_seq=1,
-        last_seq=900,
-        reasons=("the interval lies above zero",),
-    )
     return Version(
         model=model,
         number=number,
         members=(Member(recipe=RECIPE, weight=0.7), Member(recipe=RECIPE, weight=0.3)),
-        verdict=verdict,
+        verdict=VERDICT,
         study="s1",
         parent=number - 1,
         created_at=10.5,

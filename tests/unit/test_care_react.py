@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from tests.reigns import VERDICT
 
 from retuned_pipelines import upkeep
 from retuned_pipelines.care import react, retune
@@ -54,22 +55,7 @@ def arrived(rows: int, labelled: int, now: float = 1.0) -> Arrived:
 
 
 def verdict(ruling: Ruling = Ruling.PROMOTED) -> Verdict:
-    return Verdict(
-        ruling=ruling,
-        metric=SPEC.metric,
-        rival="champion",
-        challenger_score=-1.0,
-        rival_score=-2.0,
-        gain=0.5,
-        lower=0.4,
-        upper=0.6,
-        confidence=0.95,
-        blocks=8,
-        rows=400,
-        first_seq=1,
-        last_seq=900,
-        reasons=("better",),
-    )
+    return replace(VERDICT, ruling=ruling, rival="champion")
 
 
 def report(*, loss: bool = False, inputs: bool = False) -> DriftReport:

@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
+from tests.reigns import VERDICT
 
 from retuned.errors import PermanentError, TransientError
 from retuned.registry.signing import Forged, SigningKey
 from retuned.registry.versions import Crowned
 from retuned.serve.champion import BadFeatures, Champion
 from retuned.serve.stage import Stage
-from retuned_pipelines.evaluate.verdict import Ruling, Verdict
 from retuned_pipelines.fitting import FittedModel, fit
 from retuned_pipelines.models import artifact
 from retuned_pipelines.models.families import FAMILIES
@@ -87,28 +87,12 @@ def crowned(
     number: int = 1,
     model: str = MODEL,
 ) -> Crowned:
-    verdict = Verdict(
-        ruling=Ruling.PROMOTED,
-        metric="neg_mean_absolute_error",
-        rival="constant",
-        challenger_score=-1.0,
-        rival_score=-2.0,
-        gain=0.5,
-        lower=0.4,
-        upper=0.6,
-        confidence=0.95,
-        blocks=8,
-        rows=80,
-        first_seq=1,
-        last_seq=80,
-        reasons=("It is better.",),
-    )
     members = zip(models, weights, strict=True)
     version = Version(
         model=model,
         number=number,
         members=tuple(Member(recipe=m.recipe, weight=weight) for m, weight in members),
-        verdict=verdict,
+        verdict=VERDICT,
         study="",
         parent=number - 1,
         created_at=1.0,
