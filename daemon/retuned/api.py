@@ -63,6 +63,10 @@ class Api:
         """Send something; errors as for `get`."""
         return self._ask("POST", path, json=body)
 
+    def delete(self, path: str) -> dict[str, Any]:
+        """Let something go; errors as for `get`."""
+        return self._ask("DELETE", path)
+
     def _ask(
         self,
         method: str,

@@ -37,6 +37,7 @@ from retuned.runtime.notify import Systemd, watchdog_interval_s
 from retuned.runtime.schedule import Schedule
 from retuned.runtime.signals import signals
 from retuned.runtime.supervisor import Supervisor
+from retuned.serve.served_log import ServedLog
 from retuned.serve.stage import Stage
 from retuned.settings import load, load_models
 from retuned.tune.bench import Bench
@@ -142,13 +143,15 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     key = SigningKey.load_or_make(state / "signing.key")
     client = connect(settings.redis if redis is None else redis.socket)
     stack.callback(client.close)
-    rows = RowLogs(state / "rows", spare=settings.rows.spare_mb * 1_000_000)
+    rows = RowLogs(state / "rows", spare=settings.rows.spare_mb * 1_000_000, now=clock.now)
     stack.callback(rows.close)
     journal = Journal(state / "journal.sqlite", clock)
     stack.callback(journal.close)
     metrics = Metrics()
     registry, book, events = Registry(client, key), StudyBook(client), EventLog(client)
     forwarder = Forwarder(journal, events, lambda: ping(client))
+    served = ServedLog(state / "served", dropped=metrics.unlogged)
+    stack.callback(served.close)
     stage = Stage(state / "champions", key)
     cores = len(os.sched_getaffinity(0))
     workers = settings.search.workers or cores
@@ -166,6 +169,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         bench=bench,
         stage=stage,
         clock=clock,
+        served=served,
     )
     schedule = Schedule()
 
@@ -206,6 +210,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         rows=rows,
         intake=intake,
         stage=stage,
+        served=served,
         registry=registry,
         studies=book,
         events=events,

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_service(commands)
     _add_questions(commands)
     _add_wishes(commands)
+    _add_quarantine(commands)
     return parser
 
 
@@ -137,6 +138,19 @@ def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         command.set_defaults(run=_wish, wish=name)
 
 
+def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    what = "rows and labels that were refused, with the reason; sends them again or lets them go"
+    command = commands.add_parser("quarantine", help=what, description=what)
+    command.add_argument("model")
+    command.add_argument("--limit", type=int, default=30, help="how many (default 30)")
+    command.add_argument("--json", action="store_true", help="print the answer as it came")
+    either = command.add_mutually_exclusive_group()
+    either.add_argument("--resend", action="store_true", help="send all of them again")
+    either.add_argument("--clear", action="store_true", help="let all of them go")
+    _add_address(command)
+    command.set_defaults(run=_quarantine, question="quarantine")
+
+
 def _add_env_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--env-file", type=Path, metavar="FILE", help="the daemon's settings, see configs/"
@@ -182,6 +196,13 @@ def _ask(args: argparse.Namespace) -> int:
     from retuned.inquire import ask  # noqa: PLC0415 (as above)
 
     ask(args)
+    return OK
+
+
+def _quarantine(args: argparse.Namespace) -> int:
+    from retuned.inquire import ask, clear, resend  # noqa: PLC0415 (as above)
+
+    (resend if args.resend else clear if args.clear else ask)(args)
     return OK
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "http://127.0.0.1:8420"
 _NARROW = 100
+_WIDEST = 200
 
 
 def ask(args: Namespace) -> None:
@@ -55,6 +56,42 @@ def wish(args: Namespace) -> None:
     finally:
         api.close()
     print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
+
+
+def resend(args: Namespace) -> None:
+    """Send everything in a model's quarantine again.
+
+    Raises:
+        RetunedError: nobody answers, or it cannot be taken now.
+    """
+    api = _api(args)
+    try:
+        found = api.post(f"/v1/models/{args.model}/quarantine/resend", {"all": True})
+    finally:
+        api.close()
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{args.model}: {found['taken']:,} taken, {found['rejected']:,} refused again.")
+    for item in found["reasons"]:
+        print(f"{item['id']}: {item['reason']}")
+
+
+def clear(args: Namespace) -> None:
+    """Let everything in a model's quarantine go.
+
+    Raises:
+        RetunedError: nobody answers, or it was refused.
+    """
+    api = _api(args)
+    try:
+        found = api.delete(f"/v1/models/{args.model}/quarantine")
+    finally:
+        api.close()
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{args.model}: {found['removed']:,} let go.")
 
 
 def _api(args: Namespace) -> Api:
@@ -104,6 +141,8 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         ("model", f"{found['name']} ({found['task']} of {found['target']})"),
         ("metric", found["metric"]),
         ("rows", f"{found['rows']:,}, {found['labelled']:,} with a label"),
+        *_refused(found["quarantine"]),
+        *_delay(found["label_delay"]),
         ("champion", found["champion"] or "none yet"),
         ("doing", _doing(found)),
         ("studies", str(found["studies"])),
@@ -116,6 +155,38 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         for t in found["troubles"]
     ]
     _print(console, ("", ""), lines)
+
+
+def _refused(found: Mapping[str, int]) -> list[tuple[str, str]]:
+    if not any(found.values()):
+        return []
+    told = f"{found['rows']:,} rows, {found['labels']:,} labels"
+    return [("quarantine", told + (f", {found['dropped']:,} dropped" * bool(found["dropped"])))]
+
+
+def _delay(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How long labels take, and which never came."""
+    told = [
+        f"half within {_duration(took['median_s'])}, 9 in 10 within {_duration(took['p90_s'])} {of}"
+        for took, of in (
+            (found["since_arrival"], "after the row came"),
+            (found["since_time"], "after its time"),
+        )
+        if took is not None
+    ]
+    lines = [("labels", "; ".join(told))] if told else []
+    if found["unlabelled_overdue"] is not None:
+        share = "" if found["in_time"] is None else f"; {found['in_time']:.1%} came in time"
+        never = f"{found['unlabelled_overdue']:,} rows are older than the horizon"
+        lines.append(("no label", never + share))
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.2g} s"
 
 
 def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
@@ -249,6 +320,35 @@ def _show_events(console: Console, found: Mapping[str, Any]) -> None:
     )
 
 
+def _show_quarantine(console: Console, found: Mapping[str, Any]) -> None:
+    dropped = f", {found['dropped']:,} dropped" if found["dropped"] else ""
+    told = f"{found['rows']:,} rows and {found['labels']:,} labels in quarantine{dropped}."
+    console.print(told, highlight=False, markup=False)
+    if not found["items"]:
+        return
+    _print(
+        console,
+        ("records", "of", "reason"),
+        ((f"{r['records']:,}", r["cargo"], r["reason"]) for r in found["reasons"]),
+    )
+    _print(
+        console,
+        ("record", "of", "row", "last seen", "times", "reason", "what came"),
+        (
+            (
+                str(item["id"]),
+                item["cargo"],
+                "" if item["row"] is None else item["row"],
+                _moment(item["last_seen_at"]),
+                str(item["times"]),
+                item["reason"],
+                _cut(item["record"]),
+            )
+            for item in found["items"]
+        ),
+    )
+
+
 _SHOW = {
     "models": _show_models,
     "status": _show_status,
@@ -259,6 +359,7 @@ _SHOW = {
     "studies": _show_studies,
     "one of studies": _show_study,
     "events": _show_events,
+    "quarantine": _show_quarantine,
 }
 
 
@@ -292,6 +393,11 @@ def _members(version: Mapping[str, Any]) -> str:
 
 def _short(value: object) -> str:
     return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _cut(record: object) -> str:
+    text = record if isinstance(record, str) else json.dumps(record)
+    return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
 
 
 def _moment(at: float) -> str:

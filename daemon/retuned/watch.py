@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from retuned.errors import RetunedError
+from retuned.rows.arrival import UNKNOWN
 from retuned_pipelines.drift.check import check
 from retuned_pipelines.evaluate.metrics import bounded_losses, row_losses
 from retuned_pipelines.fitting import encoded_target
@@ -19,12 +23,16 @@ if TYPE_CHECKING:
 
     from retuned.rows.log import RowLog
     from retuned.serve.champion import Champion
+    from retuned.serve.served import Answer
+    from retuned.serve.served_log import ServedLog
     from retuned_pipelines.care.orders import Measure
     from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Blocks
     from retuned_pipelines.window import Window
 
+
+_log = logging.getLogger(__name__)
 
 MIN_SCORED = 10
 """Fewer labels than this say nothing about who is better."""
@@ -58,8 +66,18 @@ def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
     )
 
 
-def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) -> None:
-    """Store the champion's loss on each row whose label came since the last time.
+def score_matured(
+    spec: ModelSpec,
+    log: RowLog,
+    champion: Champion,
+    until: int,
+    *,
+    served: ServedLog | None = None,
+) -> None:
+    """Store the loss on each row whose label came since the last time.
+
+    It is that of the last answer given for the row before its label came, under the revision
+    that gave it; where none was logged, that of what the champion answers now.
 
     Labels that the champion's revision knew when it was made are left out: a loss on what was
     learned says nothing. Before a successor takes over, the champion is scored on every label
@@ -70,15 +88,22 @@ def score_matured(spec: ModelSpec, log: RowLog, champion: Champion, until: int) 
         log: the model's rows.
         champion: what serves.
         until: newest sequence number of labels to look at.
+        served: the answers that were given; None for none.
     """
     after = max(log.last_scored(), champion.crowned.revision.fitted_as_of)
     came = _sample(log.matured(after, until))
     if came is not None:
-        _store_losses(spec, log, champion, came, champion.outputs(came.features))
+        _store_losses(spec, log, champion, came, champion.outputs(came.features), served=served)
 
 
-def score_members(
-    spec: ModelSpec, log: RowLog, champion: Champion, until: int, *, wants_elder: bool = False
+def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
+    spec: ModelSpec,
+    log: RowLog,
+    champion: Champion,
+    until: int,
+    *,
+    wants_elder: bool = False,
+    served: ServedLog | None = None,
 ) -> Came | None:
     """Score the champion as `score_matured` does, and each of its members.
 
@@ -88,18 +113,20 @@ def score_members(
         champion: what serves.
         until: newest sequence number of labels to look at.
         wants_elder: whether to score the members' fits before their last ones, too.
+        served: the answers that were given, as for `score_matured`.
 
     Returns:
         How the members did since the revision was made; None where too few labels came to tell.
     """
     came = _sample(log.matured(champion.crowned.revision.fitted_as_of, until))
     if came is None or len(came) < MIN_SCORED:
-        score_matured(spec, log, champion, until)
+        score_matured(spec, log, champion, until, served=served)
         return None
     outputs = champion.member_outputs(came.features)
     new = np.flatnonzero(came.label_seq > log.last_scored())
     if len(new):
-        _store_losses(spec, log, champion, came.take(new), champion.mixed(outputs)[new])
+        mixed = champion.mixed(outputs)[new]
+        _store_losses(spec, log, champion, came.take(new), mixed, served=served)
     target = encoded_target(came, champion.classes)
     elder = champion.elder_outputs(came.features) if wants_elder else []
     return Came(
@@ -117,18 +144,75 @@ def _sample(came: Window | None) -> Window | None:
     return came.take(np.union1d(even, [int(came.label_seq.argmax())]))
 
 
-def _store_losses(
-    spec: ModelSpec, log: RowLog, champion: Champion, rows: Window, output: NDArray[np.float64]
+def _store_losses(  # noqa: PLR0913 (what is stored, and out of what)
+    spec: ModelSpec,
+    log: RowLog,
+    champion: Champion,
+    rows: Window,
+    output: NDArray[np.float64],
+    *,
+    served: ServedLog | None,
 ) -> None:
     target = encoded_target(rows, champion.classes)
+    loss = np.array(row_losses(spec.metric, spec.task, target, output), dtype=np.float64)
+    crowned = champion.crowned.revision
+    version = np.full(len(rows), crowned.version)
+    revision = np.full(len(rows), crowned.number)
+    for given in [] if served is None else _given(spec, log, rows, served):
+        part = rows.take(given.places)
+        target = encoded_target(part, given.classes)
+        loss[given.places] = row_losses(spec.metric, spec.task, target, given.output)
+        version[given.places], revision[given.places] = given.version, given.revision
     log.append_losses(
-        rows.seq,
-        rows.label_seq,
-        row_losses(spec.metric, spec.task, target, output),
-        version=champion.crowned.version.number,
-        revision=champion.crowned.revision.number,
-        metric=spec.metric,
+        rows.seq, rows.label_seq, loss, version=version, revision=revision, metric=spec.metric
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Given:
+    """Answers that one revision gave to some rows: their places, and the output for each."""
+
+    version: int
+    revision: int
+    classes: tuple[str, ...]
+    places: NDArray[np.int64]
+    output: NDArray[np.float64]
+
+
+def _given(spec: ModelSpec, log: RowLog, rows: Window, served: ServedLog) -> list[_Given]:
+    """The last answer for each row before its label came, by revision; without one, none.
+
+    Where a label is corrected it is the first one that counts: an answer given after it says
+    nothing.
+    """
+    before = log.scored(rows.seq)
+    known = np.where(before < 0, rows.label_seq, np.minimum(before, rows.label_seq))
+    came = log.arrived(known)
+    until = np.where(came == UNKNOWN, np.iinfo(np.int64).max, came)
+    try:
+        answers = served.last(spec.name, rows.ids.to_pylist(), until.tolist())
+    except RetunedError as error:
+        _log.warning(
+            "What was answered cannot be read, so the champion answers again: %s",
+            error,
+            extra={"action": "answers_unreadable", "model": spec.name},
+        )
+        return []
+    found: dict[tuple[str, tuple[str, ...]], list[tuple[int, Answer]]] = {}
+    for place, answer in enumerate(answers):
+        # Of another task, where TASK changed before there were labels.
+        if answer is not None and bool(answer.classes) == spec.task.is_classification:
+            found.setdefault((answer.revision, answer.classes), []).append((place, answer))
+    return [
+        _Given(
+            version=int(revision.partition(".")[0]),
+            revision=int(revision.partition(".")[2]),
+            classes=classes,
+            places=np.array([place for place, _ in group]),
+            output=np.stack([answer.output for _, answer in group]),
+        )
+        for (revision, classes), group in found.items()
+    ]
 
 
 def _block_losses(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
+    from retuned.serve.served_log import ServedLog
     from retuned.serve.stage import Stage
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
@@ -51,6 +52,7 @@ class Workshop:
         bench: runs fits in child processes.
         stage: the champions that serve.
         clock: the time.
+        served: the answers that were given; None where nobody asked, as in a replay.
     """
 
     rows: RowLogs
@@ -59,6 +61,7 @@ class Workshop:
     bench: Bench
     stage: Stage
     clock: Clock
+    served: ServedLog | None = None
 
     def count(self, spec: ModelSpec) -> Arrived:
         """Count what a model's row log holds."""
@@ -165,7 +168,14 @@ class Workshop:
         champion = self.stage.of(spec.name)
         came = None
         if champion is not None:
-            came = score_members(spec, log, champion, work.as_of, wants_elder=work.wants_elder)
+            came = score_members(
+                spec,
+                log,
+                champion,
+                work.as_of,
+                wants_elder=work.wants_elder,
+                served=self.served,
+            )
             is_its_own = (
                 work.serving is not None and champion.crowned.revision.name == work.serving.name
             )
@@ -235,7 +245,7 @@ class Workshop:
     def _score(self, spec: ModelSpec, log: RowLog, until: int) -> None:
         champion = self.stage.of(spec.name)
         if champion is not None:
-            score_matured(spec, log, champion, until)
+            score_matured(spec, log, champion, until, served=self.served)
 
     def _log(self, spec: ModelSpec) -> RowLog:
         return self.rows.of(spec.name, spec.task)

@@ -108,10 +108,39 @@ class ServePolicy:
         max_members: members of the champion at the most; with 1, one model answers at a time.
         max_predict_ms: milliseconds that all members may take for one row; the least weighty
             ones have to leave until it fits. 0 for no limit.
+        log_predictions: share of the rows with an id whose predictions are logged.
+        log_days: days for which they are kept.
+        log_rows: predictions that are kept at the most.
     """
 
     max_members: int = 7
     max_predict_ms: float = 0.0
+    log_predictions: float = 1.0
+    log_days: float = 30.0
+    log_rows: int = 5_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelPolicy:
+    """When a label is too late.
+
+    Attributes:
+        horizon_s: seconds after a row within which its label has to come; after that it is
+            one that never came. 0 for no limit.
+    """
+
+    horizon_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantinePolicy:
+    """What is kept of refused rows and labels.
+
+    Attributes:
+        max_rows: records at the most; the one that was longest not sent again leaves first.
+    """
+
+    max_rows: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +198,8 @@ class ModelSpec:
     schedule: SchedulePolicy = field(default_factory=SchedulePolicy)
     serve: ServePolicy = field(default_factory=ServePolicy)
     retain: RetainPolicy = field(default_factory=RetainPolicy)
+    labels: LabelPolicy = field(default_factory=LabelPolicy)
+    quarantine: QuarantinePolicy = field(default_factory=QuarantinePolicy)
 
 
 DEFAULT_METRIC = {

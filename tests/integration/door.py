@@ -55,6 +55,7 @@ class Door:
             rows=self.house.rows,
             intake=intake,
             stage=self.house.stage,
+            served=self.house.served,
             registry=self.house.registry,
             studies=self.house.book,
             events=self.house.events,

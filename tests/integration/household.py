@@ -21,6 +21,7 @@ from retuned.rows.house import RowLogs
 from retuned.rows.ingest import JSON, parse_labels, parse_rows
 from retuned.runtime.clock import VirtualClock
 from retuned.runtime.lanes import InlineLanes
+from retuned.serve.served_log import ServedLog
 from retuned.serve.stage import Stage
 from retuned.tune.bench import Bench
 from retuned.tune.inline import InlineExecutor
@@ -45,7 +46,7 @@ class Household:
         key = SigningKey.load_or_make(self.directory / "signing.key")
         redis = connect(self.socket)
         self.redis = redis
-        self.rows = RowLogs(self.directory / "rows")
+        self.rows = RowLogs(self.directory / "rows", now=self.clock.now)
         self.journal = Journal(self.directory / "journal.sqlite", self.clock)
         self.registry, self.book, self.events = (
             Registry(redis, key),
@@ -54,6 +55,10 @@ class Household:
         )
         self.forwarder = Forwarder(self.journal, self.events, redis.ping)
         self.stage = Stage(self.directory / "champions", key)
+        self.lost: list[tuple[str, int]] = []
+        self.served = ServedLog(
+            self.directory / "served", dropped=lambda *lost: self.lost.append(lost)
+        )
         self.stop = threading.Event()
         self.executor = InlineExecutor()
         bench = Bench(executor=self.executor, directory=self.directory / "work", stop=self.stop)
@@ -70,6 +75,7 @@ class Household:
             bench=bench,
             stage=self.stage,
             clock=self.clock,
+            served=self.served,
         )
         self.new_keeper()
 
@@ -86,6 +92,7 @@ class Household:
         )
 
     def close(self) -> None:
+        self.served.close()
         self.rows.close()
         self.journal.close()
         self.redis.close()

@@ -17,7 +17,9 @@ import retuned
 from retuned.cli import FAILED, OK, UNREACHABLE, USAGE, main
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = "serve check demo status models versions drift studies events retune pause resume"
+COMMANDS = (
+    "serve check demo status models versions drift studies events quarantine retune pause resume"
+)
 HEAVY = {"numpy", "pandas", "pyarrow", "lightgbm", "sklearn", "optuna", "pydantic", "httpx", "rich"}
 
 
@@ -50,7 +52,7 @@ def test_help_names_every_command_and_exit_code(capsys: pytest.CaptureFixture[st
         main(["--help"])
     told = capsys.readouterr().out
     for command in COMMANDS.split():
-        assert re.search(rf"^ +{command} ", told, re.MULTILINE), command
+        assert re.search(rf"^ +{command}\s", told, re.MULTILINE), command
     for code in (OK, FAILED, USAGE, UNREACHABLE):
         assert f"{code} " in told.partition("exit codes:")[2]
 

@@ -59,6 +59,10 @@ def test_what_is_so_now_is_set() -> None:
     metrics.look("bikes", champion=(2, 9), in_flight=1, troubles=1)
     metrics.look("bikes", champion=(3, 1), in_flight=2, troubles=0)
     metrics.registry_up(is_up=True)
+    metrics.quarantine("bikes", rows=3, labels=1, dropped=2)
+    metrics.label_delay("bikes", {"arrival": (60.0, 90.0)}, overdue=5)
+    metrics.label_delay("rent", {}, overdue=None)
+    metrics.unlogged("bikes", 7)
     found = figures(metrics)
     assert found["retuned_rows", "rows", "bikes"] == 10
     assert found["retuned_rows", "labelled", "bikes"] == 8
@@ -67,6 +71,12 @@ def test_what_is_so_now_is_set() -> None:
     assert found["retuned_orders_in_flight", "bikes"] == 2
     assert found["retuned_troubles", "bikes"] == 0
     assert found[("retuned_registry_up",)] == 1
+    assert found["retuned_quarantine", "rows", "bikes"] == 3
+    assert found["retuned_quarantine", "dropped", "bikes"] == 2
+    assert found["retuned_label_delay_seconds", "bikes", "0.9", "arrival"] == 90.0
+    assert found["retuned_unlabelled_overdue", "bikes"] == 5
+    assert ("retuned_unlabelled_overdue", "rent") not in found
+    assert found["retuned_predictions_unlogged_total", "bikes"] == 7
 
 
 def test_two_daemons_in_one_process_count_apart() -> None:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from retuned.http import dashboard, health, history, models, operator, problems, traffic
+from retuned.http import (
+    dashboard,
+    health,
+    history,
+    models,
+    operator,
+    problems,
+    quarantine,
+    traffic,
+)
 from retuned.http.guard import Guard
 
 if TYPE_CHECKING:
@@ -28,7 +37,7 @@ def build(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (health, models, traffic, history, operator, dashboard):
+    for room in (health, models, traffic, quarantine, history, operator, dashboard):
         app.include_router(room.routes(desk))
     problems.install(app)
     app.add_middleware(Guard, hosts=desk.hosts, max_body=desk.max_body)

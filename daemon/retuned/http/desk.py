@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
     from retuned.serve.champion import Champion
+    from retuned.serve.served_log import ServedLog
     from retuned.serve.stage import Stage
 
 
@@ -35,6 +36,7 @@ class Desk:
         rows: the row logs.
         intake: where rows and labels come in.
         stage: the champions that serve.
+        served: the log of their answers.
         registry: versions and revisions.
         studies: studies and trials.
         events: the history.
@@ -52,6 +54,7 @@ class Desk:
     rows: RowLogs
     intake: Intake
     stage: Stage
+    served: ServedLog
     registry: Registry
     studies: StudyBook
     events: EventLog

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -14,6 +15,8 @@ from retuned.http.problems import Problem
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
+    from retuned.rows.log import RowLog
+    from retuned_pipelines.spec import ModelSpec
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -52,5 +55,15 @@ def _look(desk: Desk) -> None:
         )
         # Where the log cannot be read, the other figures are still wanted.
         with suppress(RetunedError):
-            counts = desk.log(name).counts()
+            log = desk.log(name)
+            counts = log.counts()
             desk.metrics.rows(name, rows=counts.rows, labelled=counts.labelled)
+            desk.metrics.quarantine(name, **asdict(log.quarantine.counts()))
+            _look_at_labels(desk, name, log, keeper.spec)
+
+
+def _look_at_labels(desk: Desk, name: str, log: RowLog, spec: ModelSpec) -> None:
+    found = log.label_delay(spec.labels.horizon_s)
+    sides = {"arrival": found.since_arrival, "time": found.since_time if spec.time else None}
+    quantiles = {since: (q.median_s, q.p90_s) for since, q in sides.items() if q is not None}
+    desk.metrics.label_delay(name, quantiles, overdue=found.overdue)

@@ -13,6 +13,7 @@ from retuned.http.problems import Problem
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
+    from retuned.rows.batch import Score
     from retuned_pipelines.search.trial import Trial
 
 Limit = Annotated[int, Query(ge=1, le=10_000)]
@@ -56,6 +57,11 @@ def routes(desk: Desk) -> APIRouter:
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return FileResponse(page, media_type="text/html", headers=headers)
 
+    @room.get("/losses", summary="Losses as answered, with the label that each used")
+    def losses(model: str, limit: Limit = 100) -> Response:
+        found = desk.log(model).scores(limit)
+        return answer({"items": [_loss(score) for score in found]})
+
     @room.get("/studies", summary="Studies, newest first")
     def studies(model: str, limit: Limit = 100) -> Response:
         desk.keeper(model)
@@ -78,6 +84,16 @@ def routes(desk: Desk) -> APIRouter:
         return answer({"items": [event.to_json() for event in found]})
 
     return room
+
+
+def _loss(score: Score) -> dict[str, Any]:
+    return {
+        "row_seq": score.row_seq,
+        "label_seq": score.label_seq,
+        "version": f"{score.version}.{score.revision}",
+        "metric": score.metric,
+        "loss": score.loss,
+    }
 
 
 def check_summary(name: str, at: float, report: dict[str, Any]) -> dict[str, Any]:

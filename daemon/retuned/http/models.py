@@ -13,12 +13,15 @@ from retuned.http.answer import answer
 from retuned.http.problems import Problem
 from retuned.keeper import Trouble
 from retuned.rows.batch import Counts
+from retuned.rows.delay import LabelDelay
 from retuned.rows.intake import NoModel
+from retuned.rows.quarantine import Refusals
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
     from retuned.keeper import Keeper
     from retuned_pipelines.schema import Schema
+    from retuned_pipelines.spec import ModelSpec
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -75,13 +78,14 @@ def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
     """A model in a line."""
     spec, state = keeper.spec, keeper.state
     serving = desk.stage.of(spec.name)
-    counts, _, unreadable = _held(desk, spec.name)
+    counts, refusals, _, unreadable = _held(desk, spec.name)
     return {
         "name": spec.name,
         "task": spec.task.value,
         "metric": spec.metric,
         "rows": counts.rows,
         "labelled": counts.labelled,
+        "quarantined": refusals.rows + refusals.labels,
         "champion": None if serving is None else serving.crowned.revision.name,
         "running": [work.kind for work in state.flight],
         "is_paused": state.is_paused,
@@ -93,11 +97,13 @@ def status(desk: Desk, model: str) -> dict[str, Any]:
     """Everything about a model that fits on a page."""
     keeper = desk.keeper(model)
     state, decision = keeper.state, keeper.state.last_decision
-    counts, schema, _ = _held(desk, model)
+    counts, refusals, schema, _ = _held(desk, model)
     return {
         **summary(desk, keeper),
         "target": keeper.spec.target,
         "last_seq": counts.last_seq,
+        "quarantine": asdict(refusals),
+        "label_delay": _delay(desk, keeper.spec),
         "studies": state.studies,
         "last_decision": None
         if decision is None
@@ -111,14 +117,32 @@ def status(desk: Desk, model: str) -> dict[str, Any]:
     }
 
 
-def _held(desk: Desk, model: str) -> tuple[Counts, Schema | None, tuple[Trouble, ...]]:
+def _delay(desk: Desk, spec: ModelSpec) -> dict[str, Any]:
+    """How long labels take; nothing where the log cannot be read, as `_held` tells already."""
+    try:
+        found = desk.log(spec.name).label_delay(spec.labels.horizon_s)
+    except RetunedError:
+        found = LabelDelay()
+    return {
+        "labels": round(found.labels),
+        "since_arrival": None if found.since_arrival is None else asdict(found.since_arrival),
+        "since_time": None
+        if found.since_time is None or not spec.time
+        else asdict(found.since_time),
+        "horizon_s": spec.labels.horizon_s or None,
+        "in_time": found.in_time,
+        "unlabelled_overdue": found.overdue,
+    }
+
+
+def _held(desk: Desk, model: str) -> tuple[Counts, Refusals, Schema | None, tuple[Trouble, ...]]:
     """What a row log holds; a log that cannot be read is a trouble of its model alone."""
     try:
         log = desk.log(model)
-        return log.counts(), log.schema, ()
+        return log.counts(), log.quarantine.counts(), log.schema, ()
     except NoModel:
         raise
     except RetunedError as error:
         now = desk.clock.now()
         trouble = Trouble(order="read rows", error=str(error), attempts=1, retry_at=now)
-        return Counts(rows=0, labelled=0, last_seq=0), None, (trouble,)
+        return Counts(rows=0, labelled=0, last_seq=0), Refusals(), None, (trouble,)

@@ -58,7 +58,10 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.delete("/rows/{row:path}", summary="Delete a row for good; its id cannot come again")
     def forget(model: str, row: str) -> Response:
-        if not desk.log(model).forget(row):
+        log = desk.log(model)
+        # The answers first: after the row is gone, nobody would ask again for what is left.
+        had_answers = desk.served.forget(model, row) > 0
+        if not log.forget(row) and not had_answers:
             raise Problem(404, "no-row", f"{model} has no row {row!r}, or it was deleted before")
         return answer({"forgotten": row})
 

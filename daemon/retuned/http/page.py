@@ -106,7 +106,7 @@ def _cards(shown: ModelPage) -> str:
     learned = "" if shown.revision is None else f"learned from {shown.revision['rows']:,} rows"
     items = (
         ("Champion", _champion(status), f"{recipe}<br>{learned}"),
-        ("Rows", f"{status['rows']:,}", f"{status['labelled']:,} with a label"),
+        ("Rows", f"{status['rows']:,}", _labelled(status)),
         (
             "Metric",
             escape(status["metric"]).replace("_", "_<wbr>"),
@@ -123,6 +123,12 @@ def _cards(shown: ModelPage) -> str:
         for head, big, small in items
     )
     return f'<div class="cards">{cards}</div>'
+
+
+def _labelled(status: Mapping[str, Any]) -> str:
+    told = f"{status['labelled']:,} with a label"
+    refused = status["quarantined"]
+    return told + (f"<br>{refused:,} refused, in quarantine" if refused else "")
 
 
 def _study(study: Mapping[str, Any]) -> str:

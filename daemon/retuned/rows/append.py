@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from retuned.rows import arrival
 from retuned.rows.batch import LabelBatch, Receipt, RowBatch
 from retuned.rows.find import last_seq_of, segments_with
 from retuned.rows.ids import digest
-from retuned.rows.labels import adopt_orphans, insert_labels
+from retuned.rows.labels import CameLabels, adopt_orphans, insert_labels, newest_labels
 from retuned.rows.place import Place, places_of
 from retuned.rows.segment import (
     ID,
@@ -43,11 +44,13 @@ class Book:
         db: in a transaction.
         index: finds rows by id.
         forms: of the log.
+        at_us: now, microseconds since the epoch.
     """
 
     db: sqlite3.Connection
     index: IdIndex
     forms: Forms
+    at_us: int
 
 
 @dataclass(slots=True)
@@ -70,13 +73,19 @@ def insert_rows(book: Book, batch: RowBatch) -> tuple[Receipt, Added]:
         insert_segment(db, _rows(batch, plan, first), book.forms.number)
     db.executemany("INSERT INTO superseded VALUES (?, ?, ?)", plan.superseded)
     db.executemany("INSERT OR IGNORE INTO label VALUES (?, ?, ?)", plan.unfolded)
-    matured = adopt_orphans(db, plan.new)
+    rows = len(plan.positions) - len(plan.superseded)
+    if plan.positions:
+        times = batch.time[np.asarray(plan.positions)]
+        arrival.note_rows(db, first, times, new=rows, at_us=book.at_us)
+    adopted = adopt_orphans(db, plan.new)
+    arrival.note_labels(db, last + 1, last, adopted, at_us=book.at_us, is_measured=False)
+    matured = len(adopted)
     labelled = np.flatnonzero(batch.labels.is_valid()).tolist()
     if labelled:
         values = batch.labels.drop_null().to_pylist()
         came = insert_labels(db, book.forms, [places[n] for n in labelled], values, last)
-        last, matured = came.last_seq, matured + came.matured
-    rows = len(plan.positions) - len(plan.superseded)
+        _note_along(book, came, first, last)
+        last, matured = came.last_seq, matured + len(came.matured)
     _count(db, rows=rows, labelled=matured, last_seq=last)
     receipt = Receipt(
         accepted=rows,
@@ -93,8 +102,10 @@ def insert_label_batch(book: Book, batch: LabelBatch) -> Receipt:
     """Append labels; one whose row has not come yet waits for it."""
     places = places_of(book.db, book.index, [digest(name) for name in batch.ids.to_pylist()])
     values = batch.values.to_pylist()
-    came = insert_labels(book.db, book.forms, places, values, last_seq_of(book.db))
-    _count(book.db, rows=0, labelled=came.matured, last_seq=came.last_seq)
+    before = last_seq_of(book.db)
+    came = insert_labels(book.db, book.forms, places, values, before)
+    arrival.note_labels(book.db, before + 1, came.last_seq, came.matured, at_us=book.at_us)
+    _count(book.db, rows=0, labelled=len(came.matured), last_seq=came.last_seq)
     return Receipt(
         accepted=came.accepted,
         duplicates=came.duplicates,
@@ -102,6 +113,28 @@ def insert_label_batch(book: Book, batch: LabelBatch) -> Receipt:
         forgotten=came.forgotten,
         last_seq=came.last_seq,
     )
+
+
+def overdue(book: Book, ids: Sequence[str], horizon_us: int) -> frozenset[str]:
+    """Those of the ids whose rows waited for a first label for longer than the horizon."""
+    places = places_of(book.db, book.index, [digest(name) for name in ids])
+    labelled = newest_labels(book.db, book.forms, places)
+    waiting = [
+        (name, place.origin)
+        for name, place in zip(ids, places, strict=True)
+        if place.origin is not None and place.origin not in labelled
+    ]
+    came = arrival.arrivals(book.db, np.array([origin for _, origin in waiting], dtype=np.int64))
+    is_late = (came.at != arrival.UNKNOWN) & (came.due + horizon_us < book.at_us)
+    return frozenset(waiting[n][0] for n in np.flatnonzero(is_late).tolist())
+
+
+def _note_along(book: Book, came: CameLabels, first: int, last: int) -> None:
+    """Note labels that came along with rows: those of rows that are new have no delay."""
+    later = [origin for origin in came.matured if origin < first]
+    along = [origin for origin in came.matured if origin >= first]
+    arrival.note_labels(book.db, last + 1, came.last_seq, later, at_us=book.at_us)
+    arrival.note_labels(book.db, last + 1, last, along, at_us=book.at_us, is_measured=False)
 
 
 @dataclass(slots=True)

@@ -98,3 +98,24 @@ class Losses:
     row_seq: NDArray[np.int64]
     label_seq: NDArray[np.int64]
     loss: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The loss of one row, and what it was computed from.
+
+    Attributes:
+        row_seq: sequence number of the row.
+        label_seq: sequence number of the label that was used; a correction has another.
+        version: what answered.
+        revision: and which revision of it.
+        metric: the unit of the loss.
+        loss: the less, the better.
+    """
+
+    row_seq: int
+    label_seq: int
+    version: int
+    revision: int
+    metric: str
+    loss: float

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
+from retuned.rows import arrival, quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -248,3 +249,4 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{FORMAT}. Move the file away to begin again without its rows."
         )
         raise PermanentError(message)
+    db.executescript(f"BEGIN; {quarantine.TABLES} {arrival.TABLES} COMMIT;")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from retuned.rows import arrival
 from retuned.rows.find import last_seq_of, segments_with
 from retuned.rows.segment import (
     ID,
@@ -59,6 +60,8 @@ def forget(book: Book, name: bytes) -> bool:
     gone = [_blank(book, segment, wanted) for segment in segments]
     rows = sum(counted for counted, _ in gone)
     labelled = rows if any(has_label for _, has_label in gone) else 0
+    if rows:
+        arrival.forget(db, [min(found)], [min(found)] * bool(labelled))
     orphans = db.execute("DELETE FROM orphan WHERE digest = ?", (name,)).rowcount
     db.execute(
         "UPDATE total SET rows = rows - ?, labelled = labelled - ?, orphans = orphans - ?",

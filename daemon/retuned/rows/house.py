@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from retuned.rows.log import RowLog
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from retuned_pipelines.schema import Task
@@ -16,13 +18,17 @@ if TYPE_CHECKING:
 class RowLogs:
     """Opens each model's log when it is first asked for. May be used from any thread."""
 
-    def __init__(self, directory: Path, *, spare: int = 0) -> None:
+    def __init__(
+        self, directory: Path, *, spare: int = 0, now: Callable[[], float] = time.time
+    ) -> None:
         """Keep the files in that folder, ``<model>.sqlite`` each.
 
         Args:
             directory: the folder.
             spare: bytes of the disk that others need; see `RowLog`.
+            now: the time, seconds since the epoch.
         """
+        self._now = now
         self._directory = directory
         self._spare = spare
         self._uses: dict[str, int] = {}
@@ -41,7 +47,7 @@ class RowLogs:
             log = self._logs.get(model)
             if log is None:
                 log = self._logs[model] = RowLog(
-                    self._directory / f"{model}.sqlite", task, spare=self._spare
+                    self._directory / f"{model}.sqlite", task, spare=self._spare, now=self._now
                 )
             elif log.task is not task:
                 log.take_task(task)

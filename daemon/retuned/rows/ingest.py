@@ -13,6 +13,7 @@ from retuned.errors import PermanentError
 from retuned.rows.batch import LabelBatch, LabelValue, RowBatch
 from retuned.rows.classes import LabelReader
 from retuned.rows.fields import Refusal, id_of, id_text, refuse, time_of, value_of
+from retuned.rows.quarantine import cut
 from retuned_pipelines.schema import Feature, Kind, Schema
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ class Rejected:
         index: its position in the request, from 0.
         id: its id, where it had one.
         reason: what is wrong with it, and what is allowed.
+        record: the row or label as JSON text, cut where it is very long.
     """
 
     index: int
     id: str | None
     reason: str
+    record: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,7 +120,7 @@ def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
                 labels[len(ids)] = reader.read(label)
         except Refusal as refusal:
             labels.pop(len(ids), None)
-            rejected.append(Rejected(index=index, id=name, reason=str(refusal)))
+            rejected.append(_rejected(index, name, refusal, record))
             continue
         ids.append(name)
         times.append(time)
@@ -160,7 +163,7 @@ def parse_labels(
                 refuse(f"has no label: expected field 'label' or {spec.target!r}")
             value = reader.read(given)
         except Refusal as refusal:
-            rejected.append(Rejected(index=index, id=name, reason=str(refusal)))
+            rejected.append(_rejected(index, name, refusal, record))
             continue
         ids.append(name)
         values.append(value)
@@ -188,6 +191,11 @@ def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any
             message = f"item {index} is {record!r:.80}, not an object"
             raise BadPayload(message)
     return found
+
+
+def _rejected(index: int, name: str | None, refusal: Refusal, record: dict[str, Any]) -> Rejected:
+    text = cut(orjson.dumps(record))
+    return Rejected(index=index, id=name, reason=str(refusal), record=text)
 
 
 def _loads(payload: bytes, where: str) -> object:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
 from retuned.rows.ingest import Rejected, parse_labels, parse_rows
+from retuned.rows.late import without_late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from retuned.rows.batch import Receipt
     from retuned.rows.house import RowLogs
+    from retuned.rows.ingest import ParsedLabels, ParsedRows
+    from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
     from retuned_pipelines.spec import ModelSpec
@@ -38,11 +41,13 @@ class Parcel:
         cargo: rows or labels.
         payload: the bytes as they came.
         content_type: their media type.
+        source: where they come from, for people.
     """
 
     cargo: Cargo
     payload: bytes
     content_type: str
+    source: str = "http"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,22 +119,39 @@ class Intake:
         parsed = parse_rows(
             parcel.payload, parcel.content_type, spec, log.schema, now_us, classes=log.classes
         )
-        if not len(parsed.batch):
-            return Taken(receipt=None, rejected=parsed.rejected)
+        receipt = None
         try:
-            receipt = log.append_rows(parsed.batch, parsed.schema)
+            if len(parsed.batch):
+                receipt = log.append_rows(parsed.batch, parsed.schema)
         except ValueError as error:
             # Two first batches at once: the other one fixed the features.
             message = f"{error}; send the rows again"
             raise TransientError(message, retry_after=1.0) from error
+        self._set_aside(spec, log, parcel, parsed)
         return Taken(receipt=receipt, rejected=parsed.rejected)
 
     def _labels_of(self, spec: ModelSpec, parcel: Parcel) -> Taken:
         log = self._rows.of(spec.name, spec.task)
         parsed = parse_labels(parcel.payload, parcel.content_type, spec, classes=log.classes)
-        if not len(parsed.batch):
-            return Taken(receipt=None, rejected=parsed.rejected)
-        return Taken(receipt=log.append_labels(parsed.batch), rejected=parsed.rejected)
+        if spec.labels.horizon_s:
+            late = log.overdue(parsed.batch.ids.to_pylist(), spec.labels.horizon_s)
+            parsed = without_late(parsed, late, spec)
+        receipt = log.append_labels(parsed.batch) if len(parsed.batch) else None
+        self._set_aside(spec, log, parcel, parsed)
+        return Taken(receipt=receipt, rejected=parsed.rejected)
+
+    def _set_aside(
+        self, spec: ModelSpec, log: RowLog, parcel: Parcel, parsed: ParsedRows | ParsedLabels
+    ) -> None:
+        """Quarantine what was refused; what came right in the meantime leaves it."""
+        log.quarantine.settle(
+            parcel.cargo.value,
+            parsed.rejected,
+            parsed.batch.ids,
+            source=parcel.source,
+            now_us=round(self._clock.now() * 1e6),
+            max_rows=spec.quarantine.max_rows,
+        )
 
     def _count(self, model: str, cargo: Cargo, taken: Taken) -> None:
         receipt = taken.receipt

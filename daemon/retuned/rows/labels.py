@@ -28,7 +28,8 @@ class CameLabels:
 
     def __init__(self, last_seq: int) -> None:
         """Begin after a sequence number."""
-        self.accepted = self.duplicates = self.revised = self.matured = self.forgotten = 0
+        self.accepted = self.duplicates = self.revised = self.forgotten = 0
+        self.matured: list[int] = []  # origins of rows whose first label this is
         self.last_seq = last_seq
 
 
@@ -49,7 +50,7 @@ def insert_labels(
         last_seq: the log's newest sequence number.
     """
     came = CameLabels(last_seq)
-    newest = _newest(db, forms, places)
+    newest = newest_labels(db, forms, places)
     new: list[tuple[int, int, LabelValue]] = []
     orphans: list[tuple[int, bytes, LabelValue]] = []
     for place, value in zip(places, values, strict=True):
@@ -68,7 +69,8 @@ def insert_labels(
             new.append((place.origin, came.last_seq, value))
         came.revised += before is not None
         came.accepted += before is None
-        came.matured += before is None and place.origin is not None
+        if before is None and place.origin is not None:
+            came.matured.append(place.origin)
         newest[key] = value
     db.executemany("INSERT INTO label VALUES (?, ?, ?)", new)
     db.executemany("INSERT INTO orphan VALUES (?, ?, ?)", orphans)
@@ -76,11 +78,11 @@ def insert_labels(
     return came
 
 
-def adopt_orphans(db: sqlite3.Connection, places: Sequence[Place]) -> int:
-    """Give labels that were there before their rows to those rows; counts the rows."""
+def adopt_orphans(db: sqlite3.Connection, places: Sequence[Place]) -> list[int]:
+    """Give labels that were there before their rows to those rows; names the rows' origins."""
     (orphans,) = db.execute("SELECT orphans FROM total").fetchone()
     if not orphans:
-        return 0
+        return []
     origins = {place.digest: place.origin for place in places if place.origin is not None}
     adopted = [
         (origins[name], seq, value)
@@ -93,7 +95,7 @@ def adopt_orphans(db: sqlite3.Connection, places: Sequence[Place]) -> int:
     db.executemany("INSERT INTO label VALUES (?, ?, ?)", adopted)
     db.executemany("DELETE FROM orphan WHERE seq = ?", [(seq,) for _, seq, _ in adopted])
     db.execute("UPDATE total SET orphans = orphans - ?", (len(adopted),))
-    return len({origin for origin, _, _ in adopted})
+    return list({origin for origin, _, _ in adopted})
 
 
 def known_labels(
@@ -144,7 +146,7 @@ def _folded(table: pa.Table, as_of: int) -> tuple[NDArray[np.int64], pa.Array]:
     return np.where(is_later, NOT_LABELLED, label_seq), pa.compute.if_else(mask, nothing, target)
 
 
-def _newest(
+def newest_labels(
     db: sqlite3.Connection, forms: Forms, places: Sequence[Place]
 ) -> dict[int | bytes, LabelValue]:
     """The newest labels that are there already, by origin, or by digest for orphans."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from retuned.rows.append import Added, Book, insert_label_batch, insert_rows
-from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch
+from retuned.rows import delay, quarantine
+from retuned.rows.append import Added, Book, insert_label_batch, insert_rows, overdue
+from retuned.rows.arrival import arrivals
+from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch, Score
 from retuned.rows.commits import Append, Commits, attempt
 from retuned.rows.compact import compact, fold
 from retuned.rows.file import LogFile
@@ -17,7 +20,15 @@ from retuned.rows.forget import forget, wiped
 from retuned.rows.form import Forms, schema_of, use_schema
 from retuned.rows.ids import digest
 from retuned.rows.index import filled
-from retuned.rows.losses import insert_losses, last_scored, losses_of, newest_losses
+from retuned.rows.losses import (
+    insert_losses,
+    last_scored,
+    losses_of,
+    newest_losses,
+    newest_scores,
+    scored_with,
+)
+from retuned.rows.quarantine import Quarantine
 from retuned.rows.read import Wanted, read_matured, read_window
 from retuned.rows.retain import Dropped, Limits, retain
 
@@ -30,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from retuned.rows.delay import LabelDelay
     from retuned.rows.ids import IdIndex
     from retuned_pipelines.schema import Schema, Task
     from retuned_pipelines.window import Window
@@ -49,13 +61,16 @@ class RowLog:
     that append at the same time share a commit.
     """
 
-    def __init__(self, path: Path, task: Task, *, spare: int = 0) -> None:
+    def __init__(
+        self, path: Path, task: Task, *, spare: int = 0, now: Callable[[], float] = time.time
+    ) -> None:
         """Open the log, or begin one.
 
         Args:
             path: its file.
             task: what its labels are.
             spare: bytes of the disk that others need; nothing is stored where fewer are free.
+            now: tells when rows and labels come, seconds since the epoch.
 
         Raises:
             PermanentError: the file is damaged or of another release, or it holds labels of
@@ -63,7 +78,9 @@ class RowLog:
             TransientError: the disk is full.
         """
         self._noting = threading.Lock()
+        self._now = now
         self._file = LogFile(path, spare=spare)
+        self.quarantine = Quarantine(self._file)
         self._index: IdIndex | None = None
         self._commits: Commits[Came] = Commits(self._commit)
         self._since_tidy = 1
@@ -149,6 +166,8 @@ class RowLog:
     def forget(self, name: str) -> bool:
         """Delete a row for good, by its id, with its labels and losses; it cannot come again.
 
+        What was refused under its id leaves the quarantine.
+
         Returns:
             Whether there was anything of it.
         """
@@ -156,6 +175,7 @@ class RowLog:
         def erase(db: sqlite3.Connection) -> Came:
             with wiped(db):
                 is_known = forget(self._book(db), digest(name))
+                is_known |= quarantine.forget(db, name) > 0
             receipt = Receipt(
                 accepted=0,
                 duplicates=0,
@@ -205,6 +225,23 @@ class RowLog:
             row = db.execute("SELECT rows, labelled, last_seq FROM total").fetchone()
         return Counts(rows=row[0], labelled=row[1], last_seq=row[2])
 
+    def label_delay(self, horizon_s: float = 0.0) -> LabelDelay:
+        """How long labels take, and which never came; a horizon of 0 is none."""
+        with self._file.read() as db:
+            horizon_us = round(horizon_s * 1e6)
+            return delay.read(db, now_us=self._now_us(), horizon_us=horizon_us)
+
+    def overdue(self, ids: Sequence[str], horizon_s: float) -> frozenset[str]:
+        """Those of the ids whose rows waited for a first label for longer than the horizon."""
+        # The index is for whoever has the turn to commit.
+        with self._commits.paused(), self._file.write(needs_room=False) as db:
+            return overdue(self._book(db), ids, round(horizon_s * 1e6))
+
+    def arrived(self, seqs: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When rows or labels came, int64 (n), microseconds since the epoch; -1: not known."""
+        with self._file.read() as db:
+            return arrivals(db, seqs).at
+
     def window(  # noqa: PLR0913 (what a window is asked by)
         self,
         *,
@@ -250,8 +287,8 @@ class RowLog:
         label_seq: NDArray[np.int64],
         loss: NDArray[np.float64],
         *,
-        version: int,
-        revision: int,
+        version: int | NDArray[np.int64],
+        revision: int | NDArray[np.int64],
         metric: str,
     ) -> None:
         """Keep the loss of rows as served by a revision; the newest label of a row counts."""
@@ -286,6 +323,16 @@ class RowLog:
         """Read the newest losses as served by a metric, under whatever version."""
         with self._file.read() as db:
             return newest_losses(db, limit, metric)
+
+    def scores(self, limit: int) -> list[Score]:
+        """The newest losses, newest label first."""
+        with self._file.read() as db:
+            return newest_scores(db, limit)
+
+    def scored(self, row_seq: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sequence number of the label that each row's stored loss used, int64 (n); -1: none."""
+        with self._file.read() as db:
+            return scored_with(db, row_seq)
 
     def last_scored(self) -> int:
         """Sequence number of the newest label whose row has a loss; 0 without any."""
@@ -334,7 +381,12 @@ class RowLog:
         return self._index
 
     def _book(self, db: sqlite3.Connection) -> Book:
-        return Book(db=db, index=self._index_of(db), forms=Forms.read(db, self._task))
+        return Book(
+            db=db, index=self._index_of(db), forms=Forms.read(db, self._task), at_us=self._now_us()
+        )
+
+    def _now_us(self) -> int:
+        return round(self._now() * 1e6)
 
     def _oldest(self) -> int:
         with self._file.read() as db:

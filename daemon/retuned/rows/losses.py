@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retuned.rows.batch import Losses
+from retuned.rows.batch import Losses, Score
+from retuned.rows.find import chunks, marks
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,15 +22,17 @@ def insert_losses(  # noqa: PLR0913 (what a loss is known by)
     label_seq: NDArray[np.int64],
     loss: NDArray[np.float64],
     *,
-    version: int,
-    revision: int,
+    version: int | NDArray[np.int64],
+    revision: int | NDArray[np.int64],
     metric: str,
 ) -> None:
     """Keep losses; the newest label of a row counts."""
-    rows = zip(row_seq.tolist(), label_seq.tolist(), loss.tolist(), strict=True)
+    columns = (row_seq, label_seq, *np.broadcast_arrays(version, revision, loss))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
     db.executemany(
-        "INSERT OR REPLACE INTO loss VALUES (?, ?, ?, ?, ?, ?)",
-        [(row, label, version, revision, metric, value) for row, label, value in rows],
+        "INSERT OR REPLACE INTO loss (row_seq, label_seq, version, revision, metric, loss) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        [(row, label, by, number, metric, value) for row, label, by, number, value in rows],
     )
 
 
@@ -54,6 +57,25 @@ def newest_losses(db: sqlite3.Connection, limit: int, metric: str) -> Losses:
         (metric, limit),
     ).fetchall()
     return _losses(found[::-1])
+
+
+def newest_scores(db: sqlite3.Connection, limit: int) -> list[Score]:
+    """Read the newest losses with what they were computed from, newest label first."""
+    found = db.execute(
+        "SELECT row_seq, label_seq, version, revision, metric, loss FROM loss "
+        "ORDER BY label_seq DESC, row_seq DESC LIMIT ?",
+        (limit,),
+    ).fetchall()
+    return [Score(*row) for row in found]
+
+
+def scored_with(db: sqlite3.Connection, row_seq: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sequence number of the label that each row's loss used, int64 (n); -1 for none."""
+    found: dict[int, int] = {}
+    for part in chunks(row_seq.tolist()):
+        query = f"SELECT row_seq, label_seq FROM loss WHERE row_seq IN ({marks(part)})"  # noqa: S608 (only question marks)
+        found.update(db.execute(query, part))
+    return np.array([found.get(seq, -1) for seq in row_seq.tolist()], dtype=np.int64)
 
 
 def last_scored(db: sqlite3.Connection) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from retuned.rows import arrival
 from retuned.rows.find import oldest_seq
 from retuned.rows.segment import COLUMNS, LABEL, ORIGIN, SEQ, read_segments, segment_of
 
@@ -57,11 +58,13 @@ def retain(db: sqlite3.Connection, forms: Forms, limits: Limits) -> Dropped:
     if not _is_over(db, oldest, rows, limits) or _is_needed(oldest, limits):
         return Dropped()
     origins, with_label = _kept_rows(db, forms, oldest)
-    if labelled - with_label < limits.floor:
+    if labelled - len(with_label) < limits.floor:
         return Dropped()
+    arrival.forget(db, origins, with_label)
     _drop(db, oldest, origins)
     db.execute(
-        "UPDATE total SET rows = rows - ?, labelled = labelled - ?", (len(origins), with_label)
+        "UPDATE total SET rows = rows - ?, labelled = labelled - ?",
+        (len(origins), len(with_label)),
     )
     return Dropped(rows=len(origins), segments=1)
 
@@ -81,8 +84,10 @@ def _is_needed(oldest: Segment, limits: Limits) -> bool:
     return limits.needed_us is not None and oldest.max_time >= limits.needed_us
 
 
-def _kept_rows(db: sqlite3.Connection, forms: Forms, segment: Segment) -> tuple[list[int], int]:
-    """Origins of the segment's rows that are not superseded, and how many have labels."""
+def _kept_rows(
+    db: sqlite3.Connection, forms: Forms, segment: Segment
+) -> tuple[list[int], list[int]]:
+    """Origins of the segment's rows that are not superseded, and of those with labels."""
     table = read_segments([segment], forms)
     span = (segment.first_seq, segment.last_seq)
     gone = db.execute("SELECT seq FROM superseded WHERE seq >= ? AND seq <= ?", span).fetchall()
@@ -95,7 +100,7 @@ def _kept_rows(db: sqlite3.Connection, forms: Forms, segment: Segment) -> tuple[
         "SELECT DISTINCT origin FROM label WHERE origin >= ? AND origin <= ?", limits
     ).fetchall()
     labelled = {origin for (origin,) in apart} | set(folded)
-    return origins, len(labelled & set(origins))
+    return origins, list(labelled & set(origins))
 
 
 def _drop(db: sqlite3.Connection, segment: Segment, origins: list[int]) -> None:
@@ -106,5 +111,6 @@ def _drop(db: sqlite3.Connection, segment: Segment, origins: list[int]) -> None:
     # Who superseded whom is told as long as one of the two is there.
     oldest = oldest_seq(db)
     db.execute("DELETE FROM superseded WHERE seq < ? AND by_seq < ?", (oldest, oldest))
+    arrival.drop_before(db, oldest)
     orphans = db.execute("DELETE FROM orphan WHERE seq < ?", (oldest,)).rowcount
     db.execute("UPDATE total SET orphans = orphans - ?", (orphans,))

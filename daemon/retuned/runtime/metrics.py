@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from retuned.registry.events import Event
     from retuned_pipelines.search.trial import Trial
 
@@ -30,6 +32,13 @@ class Metrics:
         # Rows that were predicted.
         self._predicted = Counter(
             "retuned_predictions_total", "Rows predicted.", ["model"], registry=self.registry
+        )
+        # Predictions that could not be logged: too many at once, or the disk failed.
+        self._unlogged = Counter(
+            "retuned_predictions_unlogged_total",
+            "Predictions that could not be logged.",
+            ["model"],
+            registry=self.registry,
         )
         # Seconds of a predict request, without the network.
         self._predict_seconds = Histogram(
@@ -57,6 +66,28 @@ class Metrics:
         # Rows and labels in the row log.
         self._rows = Gauge(
             "retuned_rows", "Rows in the row log.", ["model", "kind"], registry=self.registry
+        )
+        # Refused rows and labels in quarantine, and those that had to leave it (dropped).
+        self._quarantine = Gauge(
+            "retuned_quarantine",
+            "Refused rows and labels in quarantine; dropped: those that had to leave it.",
+            ["model", "kind"],
+            registry=self.registry,
+        )
+        # Seconds after which labels come, since their rows came or since the rows' own time;
+        # the newest labels count most.
+        self._label_delay = Gauge(
+            "retuned_label_delay_seconds",
+            "Seconds after which labels come.",
+            ["model", "since", "quantile"],
+            registry=self.registry,
+        )
+        # Rows older than LABELS__HORIZON_S without a label; not there without a horizon.
+        self._overdue = Gauge(
+            "retuned_unlabelled_overdue",
+            "Rows older than LABELS__HORIZON_S without a label.",
+            ["model"],
+            registry=self.registry,
         )
         # Version and revision that serve.
         self._version = Gauge(
@@ -100,6 +131,10 @@ class Metrics:
         self._predicted.labels(model).inc(rows)
         self._predict_seconds.labels(model).observe(seconds)
 
+    def unlogged(self, model: str, rows: int) -> None:
+        """Count predictions that could not be logged."""
+        self._unlogged.labels(model).inc(rows)
+
     def event(self, event: Event) -> None:
         """Count an event."""
         self._events.labels(event.model, event.kind.value).inc()
@@ -128,6 +163,28 @@ class Metrics:
         """Set what the row log holds."""
         self._rows.labels(model, "rows").set(rows)
         self._rows.labels(model, "labelled").set(labelled)
+
+    def quarantine(self, model: str, *, rows: int, labels: int, dropped: int) -> None:
+        """Set what the quarantine holds, and what had to leave it."""
+        self._quarantine.labels(model, "rows").set(rows)
+        self._quarantine.labels(model, "labels").set(labels)
+        self._quarantine.labels(model, "dropped").set(dropped)
+
+    def label_delay(
+        self, model: str, quantiles: Mapping[str, tuple[float, float]], *, overdue: int | None
+    ) -> None:
+        """Set how long labels take, and how many rows never got one.
+
+        Args:
+            model: its name.
+            quantiles: median and ninth decile in seconds, by what they are counted from.
+            overdue: rows older than the horizon without a label; None without a horizon.
+        """
+        for since, (median, p90) in quantiles.items():
+            self._label_delay.labels(model, since, "0.5").set(median)
+            self._label_delay.labels(model, since, "0.9").set(p90)
+        if overdue is not None:
+            self._overdue.labels(model).set(overdue)
 
     def registry_up(self, *, is_up: bool) -> None:
         """Set whether the registry answers."""

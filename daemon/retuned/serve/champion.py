@@ -84,8 +84,10 @@ class Champion:
         Raises:
             BadFeatures: a value is not of its feature's kind, or too large to predict with.
         """
-        if not records:
-            return []
+        return self.told(self.answer(records)) if records else []
+
+    def answer(self, records: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+        """What is answered to rows (n > 0), in the form of `outputs`; see `predict`."""
         try:
             # What overflows is told as an error, not as a warning and a null.
             with np.errstate(over="ignore", invalid="ignore"):
@@ -95,15 +97,11 @@ class Champion:
         except ValueError as error:
             raise BadFeatures(str(error)) from error
         _check_finite(output)
-        if not self.classes:
-            return [{"prediction": value} for value in output.tolist()]
-        values = [json.loads(name) for name in self.classes]
-        names = _names(self.classes, values)
-        best = output.argmax(axis=1)
-        return [
-            {"prediction": values[top], "probabilities": dict(zip(names, row, strict=True))}
-            for top, row in zip(best.tolist(), output.tolist(), strict=True)
-        ]
+        return output
+
+    def told(self, output: NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Outputs (n rows) as a client gets them; see `predict`."""
+        return told(self.classes, output)
 
     def outputs(self, features: pa.Table) -> NDArray[np.float64]:
         """Predict a table of features (n rows).
@@ -154,6 +152,19 @@ class Champion:
             output = model.predict(matrix)
             outputs.append(aligned(output, model.classes, self.classes) if self.classes else output)
         return outputs
+
+
+def told(classes: tuple[str, ...], output: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Outputs, numbers (n,) or probabilities (n, classes), as a client gets them."""
+    if not classes:
+        return [{"prediction": value} for value in output.tolist()]
+    values = [json.loads(name) for name in classes]
+    names = _names(classes, values)
+    best = output.argmax(axis=1)
+    return [
+        {"prediction": values[top], "probabilities": dict(zip(names, row, strict=True))}
+        for top, row in zip(best.tolist(), output.tolist(), strict=True)
+    ]
 
 
 def _names(classes: Sequence[str], values: Sequence[object]) -> Sequence[str]:

@@ -23,6 +23,8 @@ from pydantic_settings.exceptions import SettingsError
 from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
 from retuned.settings.policies import (
     GateKeys,
+    LabelKeys,
+    QuarantineKeys,
     RetainKeys,
     ScheduleKeys,
     SearchKeys,
@@ -33,7 +35,9 @@ from retuned_pipelines.schema import Task  # noqa: TC001 (pydantic resolves anno
 from retuned_pipelines.spec import (
     DEFAULT_METRIC,
     GatePolicy,
+    LabelPolicy,
     ModelSpec,
+    QuarantinePolicy,
     RetainPolicy,
     SchedulePolicy,
     SearchPolicy,
@@ -73,6 +77,8 @@ class ModelFile(BaseSettings):
     schedule: ScheduleKeys = ScheduleKeys()
     serve: ServeKeys = ServeKeys()
     retain: RetainKeys = RetainKeys()
+    labels: LabelKeys = LabelKeys()
+    quarantine: QuarantineKeys = QuarantineKeys()
 
     @field_validator("target", "time", "id")
     @classmethod
@@ -167,6 +173,8 @@ def _spec(name: str, read: ModelFile) -> ModelSpec:
         schedule=SchedulePolicy(**_values(read.schedule, SchedulePolicy)),
         serve=ServePolicy(**_values(read.serve, ServePolicy)),
         retain=RetainPolicy(**_values(read.retain, RetainPolicy)),
+        labels=LabelPolicy(**_values(read.labels, LabelPolicy)),
+        quarantine=QuarantinePolicy(**_values(read.quarantine, QuarantinePolicy)),
     )
 
 

@@ -10,7 +10,9 @@ from pydantic_settings import NoDecode
 
 from retuned_pipelines.spec import (
     GatePolicy,
+    LabelPolicy,
     Method,
+    QuarantinePolicy,
     RetainPolicy,
     SchedulePolicy,
     SearchPolicy,
@@ -23,6 +25,7 @@ _SHORTEST_S = 60.0
 _LONGEST_S = 366 * 86_400.0
 _WATCH, _SEARCH, _GATE, _SCHEDULE = WatchPolicy(), SearchPolicy(), GatePolicy(), SchedulePolicy()
 _SERVE, _RETAIN = ServePolicy(), RetainPolicy()
+_LABELS, _QUARANTINE = LabelPolicy(), QuarantinePolicy()
 
 
 class WatchKeys(BaseModel):
@@ -203,6 +206,41 @@ class ServeKeys(BaseModel):
         default=_SERVE.max_predict_ms,
         ge=0,
         description="milliseconds that all members may take for one row; 0: no limit",
+    )
+    log_predictions: float = Field(
+        default=_SERVE.log_predictions,
+        ge=0,
+        le=1,
+        description="share of the rows with an id whose predictions are logged; 0: none",
+    )
+    log_days: float = Field(
+        default=_SERVE.log_days, gt=0, description="days for which logged predictions are kept"
+    )
+    log_rows: int = Field(
+        default=_SERVE.log_rows, ge=1000, description="logged predictions at the most"
+    )
+
+
+class LabelKeys(BaseModel):
+    """When a label is too late."""
+
+    model_config = _FROZEN
+    horizon_s: float = Field(
+        default=_LABELS.horizon_s,
+        ge=0,
+        description="seconds after its row within which a label has to come; 0: no limit",
+    )
+
+
+class QuarantineKeys(BaseModel):
+    """What is kept of refused rows and labels."""
+
+    model_config = _FROZEN
+    max_rows: int = Field(
+        default=_QUARANTINE.max_rows,
+        ge=0,
+        le=1_000_000,
+        description="refused rows and labels that are kept at the most",
     )
 
 
