@@ -269,6 +269,18 @@ def test_what_waits_is_written_when_the_daemon_stops(
     assert dropped == [("demo", 1)]
 
 
+def test_a_file_that_nobody_uses_is_closed_until_it_is_needed(
+    log: ServedLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log.note("demo", ["a"], numbers(1.0), ALWAYS)
+    log.flush()
+    monkeypatch.setattr(served_log, "IDLE_S", -1.0)
+    log._rest_idle()
+    assert log._files == {}
+    monkeypatch.undo()
+    assert len(log.newest("demo", "a", 9)) == 1
+
+
 def test_many_threads_lose_nothing(log: ServedLog, tmp_path: Path) -> None:
     def ask(number: int) -> None:
         for n in range(200):

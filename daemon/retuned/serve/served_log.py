@@ -31,6 +31,9 @@ MOST_BYTES = 32_000_000
 
 RETRY_S = 5.0
 PRUNE_S = 60.0
+IDLE_S = 300.0
+"""A file that nobody used for so long is closed until it is needed."""
+
 _ROW_BYTES = 120
 _VALUE_BYTES = 8
 _LONGEST_ID = 512
@@ -66,6 +69,7 @@ class ServedLog:
         self._due = threading.Condition()
         self._writing = threading.RLock()
         self._pruned: dict[str, float] = {}
+        self._used: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name="served", daemon=True)
         self._thread.start()
 
@@ -171,6 +175,7 @@ class ServedLog:
                 self._due.wait_for(lambda: self._is_closed or self._waiting)
                 self._due.wait_for(lambda: self._is_closed or self._rows >= AT_ONCE, EVERY_S)
             is_done = self.flush()
+            self._rest_idle()
             with self._due:
                 if not is_done:
                     self._due.wait_for(lambda: self._is_closed, RETRY_S)
@@ -211,6 +216,12 @@ class ServedLog:
         # Where much has to go, it goes little by little, but soon.
         self._pruned[model] = time.monotonic() + (0.0 if gone else PRUNE_S)
 
+    def _rest_idle(self) -> None:
+        with self._writing:
+            since = time.monotonic() - IDLE_S
+            for model in [name for name in self._files if self._used[name] < since]:
+                self._files.pop(model).close()
+
     def _settled(self, model: str) -> ServedFile | None:
         """A model's file with everything in it that was noted; None where nothing ever was."""
         self.flush()
@@ -222,6 +233,7 @@ class ServedLog:
         with self._writing:
             if model not in self._files:
                 self._files[model] = ServedFile(self._path(model))
+            self._used[model] = time.monotonic()
             return self._files[model]
 
     def _path(self, model: str) -> Path:
