@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from retuned.rows.ingest import Rejected
+from retuned.rows.piece import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,12 +32,10 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
         f"seconds for a first label, and counts as one that never got any; raise that in "
         f"{spec.name}.env and send it again, if it still matters"
     )
-    refused = {item.index for item in parsed.rejected}
-    count = len(parsed.batch) + len(refused)
-    places = [index for index in range(count) if index not in refused]
+    places = parsed.indices.tolist()
     names, values = parsed.batch.ids.to_pylist(), parsed.batch.values.to_pylist()
     rejected = [
-        Rejected(index=index, id=name, reason=reason, record=_record(name, value, spec))
+        Rejected(index=index, id=name, reason=reason, raw=_record(name, value, spec))
         for index, name, value in zip(places, names, values, strict=True)
         if name in late
     ]
@@ -48,7 +46,8 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
         values=parsed.batch.values.filter(in_time),
     )
     told = sorted((*parsed.rejected, *rejected), key=lambda item: item.index)
-    return replace(parsed, batch=batch, rejected=tuple(told))
+    indices = parsed.indices[in_time.to_numpy(zero_copy_only=False)]
+    return replace(parsed, batch=batch, indices=indices, rejected=tuple(told))
 
 
 def _record(name: str, value: float | str, spec: ModelSpec) -> str:
