@@ -183,6 +183,7 @@ def test_many_wrong_lines_of_csv_keep_their_places() -> None:
         (["20260131"], Kind.NUMBER),
         (["1", "a"], Kind.CATEGORY),
         (["007a"], Kind.CATEGORY),
+        (["1"] * 9 + ["n/a"], Kind.NUMBER),
     ],
 )
 def test_a_column_of_csv_is_what_all_its_values_are(column: list[str], kind: Kind) -> None:

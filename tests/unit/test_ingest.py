@@ -187,6 +187,9 @@ def test_a_time_is_kept_to_the_microsecond(when: datetime) -> None:
         ([{"x": None}, {"c": "a"}], {"c": Kind.CATEGORY}),
         ([{"x": None}, {"x": "a"}], {"x": Kind.CATEGORY}),
         ([{"x": "a"}, {"x": 1}], {"x": Kind.CATEGORY}),
+        ([*([{"x": 1}] * 9), {"x": "n/a"}], {"x": Kind.NUMBER}),
+        ([*([{"x": 1}] * 8), {"x": "n/a"}], {"x": Kind.CATEGORY}),
+        ([{"x": True}, {"x": [1]}], {"x": Kind.BOOLEAN}),
     ],
 )
 def test_a_schema_is_inferred_from_the_first_rows(

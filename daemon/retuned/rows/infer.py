@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -12,12 +13,17 @@ from retuned_pipelines.column import instants
 from retuned_pipelines.schema import OWN, Feature, Kind, Schema
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping, Sequence
 
     from retuned.rows.piece import Piece, Values
     from retuned_pipelines.spec import ModelSpec
 
 LABEL = "label"
+
+_OF_A_KIND = frozenset({bool, int, float, str})
+
+_STRAY = 10
+"""Text in one value of so many, or fewer, does not make a category of numbers."""
 
 
 def inferred(piece: Piece, spec: ModelSpec) -> Schema:
@@ -35,8 +41,9 @@ def inferred(piece: Piece, spec: ModelSpec) -> Schema:
 def kinds_of(piece: Piece, names: Sequence[str]) -> dict[str, Kind]:
     """The kinds of columns; those without a value have none, nor have those of odd values.
 
-    Whole numbers are numbers: what begins with 1, 2, 3 often meets 2.5 later. Text is a moment
-    only where every value reads as one.
+    Whole numbers are numbers: what begins with 1, 2, 3 often meets 2.5 later. So are numbers
+    with little text among them, such as an "n/a": it is the text that is wrong. Text is a
+    moment only where every value reads as one.
     """
     candidates = [name for name in names if not name.startswith(OWN)]
     columns = piece.columns(candidates)
@@ -50,18 +57,21 @@ def kinds_of(piece: Piece, names: Sequence[str]) -> dict[str, Kind]:
 def _kind(values: Values, *, is_text: bool) -> Kind | None:
     if isinstance(values, pa.Array):
         return _kind_of_text(values) if is_text else _kind_of_array(values)
-    types = set(map(type, values)) - {type(None)}
-    if str in types:
-        # Text among numbers makes a category, as text is all that takes both.
-        is_moments = types == {str} and _are_moments(pa.array(values, pa.string()))
-        return Kind.TIMESTAMP if is_moments else Kind.CATEGORY
+    types: Counter[type] = Counter(kind for kind in map(type, values) if kind in _OF_A_KIND)
+    if types.keys() == {str}:
+        texts = pa.array([value for value in values if isinstance(value, str)], pa.string())
+        return Kind.TIMESTAMP if _are_moments(texts) else Kind.CATEGORY
     return _of_types(types)
 
 
-def _of_types(types: Collection[type]) -> Kind | None:
-    if types == {bool}:
+def _of_types(types: Mapping[type, int]) -> Kind | None:
+    is_number = bool({int, float} & set(types))
+    if str in types and not (is_number and types[str] * _STRAY <= sum(types.values())):
+        # Text is all that takes both.
+        return Kind.CATEGORY
+    if set(types) == {bool}:
         return Kind.BOOLEAN
-    return Kind.NUMBER if {int, float} & set(types) else Kind.BOOLEAN if bool in types else None
+    return Kind.NUMBER if is_number else None
 
 
 def _kind_of_array(values: pa.Array) -> Kind | None:
@@ -81,10 +91,11 @@ def _kind_of_array(values: pa.Array) -> Kind | None:
 def _kind_of_text(values: pa.Array) -> Kind | None:
     if values.null_count == len(values):
         return None
-    types = {type(typed(text)) for text in values.drop_null().unique().to_pylist()}
-    if str in types:
-        is_moments = types == {str} and _are_moments(values)
-        return Kind.TIMESTAMP if is_moments else Kind.CATEGORY
+    types: Counter[type] = Counter()
+    for text in pc.value_counts(values.drop_null()).to_pylist():
+        types[type(typed(text["values"]))] += text["counts"]
+    if types.keys() == {str} and _are_moments(values):
+        return Kind.TIMESTAMP
     return _of_types(types)
 
 
