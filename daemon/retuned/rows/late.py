@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from retuned.rows.piece import Rejected
+from retuned.rows.ingest import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -21,7 +21,7 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
     """Refuse the labels of these rows.
 
     Args:
-        parsed: labels as they were read, from the first of a request on.
+        parsed: labels as they were read.
         late: ids of rows that waited longer than the horizon.
         spec: says what the horizon is.
     """
@@ -35,18 +35,19 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
     places = parsed.indices.tolist()
     names, values = parsed.batch.ids.to_pylist(), parsed.batch.values.to_pylist()
     rejected = [
-        Rejected(index=index, id=name, reason=reason, raw=_record(name, value, spec))
+        Rejected(index=index, id=name, reason=reason, record=_record(name, value, spec))
         for index, name, value in zip(places, names, values, strict=True)
         if name in late
     ]
-    in_time = pa.array([name not in late for name in names])
+    is_in_time = [name not in late for name in names]
+    in_time = pa.array(is_in_time)
     batch = replace(
         parsed.batch,
         ids=parsed.batch.ids.filter(in_time),
         values=parsed.batch.values.filter(in_time),
     )
     told = sorted((*parsed.rejected, *rejected), key=lambda item: item.index)
-    indices = parsed.indices[in_time.to_numpy(zero_copy_only=False)]
+    indices = parsed.indices[is_in_time]
     return replace(parsed, batch=batch, indices=indices, rejected=tuple(told))
 
 

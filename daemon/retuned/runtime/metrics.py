@@ -29,6 +29,13 @@ class Metrics:
             ["model", "kind", "outcome"],
             registry=self.registry,
         )
+        # Batches with a column that appeared, vanished, or changed its type.
+        self._schema_changes = Counter(
+            "retuned_schema_changes_total",
+            "Batches with a column that appeared, vanished, or changed its type.",
+            ["model", "change"],
+            registry=self.registry,
+        )
         # Rows that were predicted.
         self._predicted = Counter(
             "retuned_predictions_total", "Rows predicted.", ["model"], registry=self.registry
@@ -125,6 +132,10 @@ class Metrics:
         """Count rows or labels by what became of them."""
         for outcome, count in outcomes.items():
             self._ingested.labels(model, kind, outcome).inc(count)
+
+    def schema_changed(self, model: str, change: str) -> None:
+        """Count a column of a batch that is not as it was."""
+        self._schema_changes.labels(model, change).inc()
 
     def predicted(self, model: str, rows: int, seconds: float) -> None:
         """Count a predict request."""
