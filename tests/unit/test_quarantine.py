@@ -32,7 +32,7 @@ def held(file: LogFile) -> Quarantine:
 def bad(name: str | None, x: object = "x", index: int = 0) -> Rejected:
     record = orjson.dumps({"id": name, "x": x}).decode()
     reason = f"field 'x' is {x!r}: expected a number or null"
-    return Rejected(index=index, id=name, reason=reason, raw=record)
+    return Rejected(index=index, id=name, reason=reason, record=record)
 
 
 def settle(
@@ -166,7 +166,7 @@ def test_equal_mistakes_are_counted_together(reason: str, kind: str) -> None:
 
 
 def test_reasons_are_counted_the_most_frequent_first(held: Quarantine) -> None:
-    other = Rejected(index=0, id="z", reason="unknown field 'y'", raw="{}")
+    other = Rejected(index=0, id="z", reason="unknown field 'y'", record="{}")
     settle(held, other, bad("a", "p"), bad("b", "q"))
     assert held.reasons() == [
         ("rows", "field 'x': expected a number or null", 2),
@@ -226,7 +226,7 @@ def test_rows_go_before_labels_and_only_those_asked_for(held: Quarantine) -> Non
 
 @pytest.mark.parametrize("record", ['{"id": "a", "x": "bbb', "[1]", "a,b,c", ""])
 def test_what_is_no_whole_object_cannot_be_sent_again(held: Quarantine, record: str) -> None:
-    settle(held, Rejected(index=0, id="a", reason="no", raw=record), bad("b", 1))
+    settle(held, Rejected(index=0, id="a", reason="no", record=record), bad("b", 1))
     done = resend(held, Sink().take, None)
     assert done.taken == 1
     assert "send the row itself again" in done.refused[0][1]

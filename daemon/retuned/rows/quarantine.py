@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from retuned.rows.file import LogFile
-    from retuned.rows.piece import Rejected
+    from retuned.rows.ingest import Rejected
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS quarantine (
@@ -129,7 +129,7 @@ class Quarantine:
         if not refused and not right:
             return
         with self._file.write(needs_room=bool(refused)) as db:
-            _release(db, cargo, right, {_digest(cargo, cut(item.raw)) for item in refused})
+            _release(db, cargo, right, {_digest(cargo, item.record) for item in refused})
             _keep(db, cargo, refused, source, now_us)
             _drop(db, max_rows)
         self._note(cargo, {item.id for item in refused if item.id is not None}, 4 * max_rows)
@@ -234,9 +234,9 @@ def forget(db: sqlite3.Connection, row_id: str) -> int:
     return db.execute("DELETE FROM quarantine WHERE row_id = ?", (row_id,)).rowcount
 
 
-def cut(record: str) -> str:
+def cut(record: bytes) -> str:
     """A record as it is kept: JSON text, cut where it is too long."""
-    return record.encode()[:LONGEST_RECORD].decode(errors="ignore")
+    return record[:LONGEST_RECORD].decode(errors="ignore")
 
 
 _COLUMNS = "id, cargo, row_id, reason, record, source, first_us, last_us, times"
@@ -268,12 +268,12 @@ def _keep(
         "source = excluded.source, last_us = excluded.last_us, times = times + 1",
         (
             (
-                _digest(cargo, cut(item.raw)),
+                _digest(cargo, item.record),
                 cargo,
                 item.id,
                 item.reason,
                 in_general(item.reason),
-                cut(item.raw),
+                item.record,
                 source,
                 now_us,
                 now_us,
