@@ -29,6 +29,13 @@ class Metrics:
             ["model", "kind", "outcome"],
             registry=self.registry,
         )
+        # Files and stream entries, by what became of them: taken, failed, postponed.
+        self._parcels = Counter(
+            "retuned_source_parcels_total",
+            "Files of the spool and entries of streams.",
+            ["model", "source", "outcome"],
+            registry=self.registry,
+        )
         # Rows that were predicted.
         self._predicted = Counter(
             "retuned_predictions_total", "Rows predicted.", ["model"], registry=self.registry
@@ -125,6 +132,10 @@ class Metrics:
         """Count rows or labels by what became of them."""
         for outcome, count in outcomes.items():
             self._ingested.labels(model, kind, outcome).inc(count)
+
+    def parcel(self, model: str, source: str, outcome: str, count: int = 1) -> None:
+        """Count files of the spool or entries of a stream: taken, failed or postponed."""
+        self._parcels.labels(model, source, outcome).inc(count)
 
     def predicted(self, model: str, rows: int, seconds: float) -> None:
         """Count a predict request."""
