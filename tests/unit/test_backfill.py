@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retuned.api import Api, Reply, Unreachable
+from retuned.api import Reply, Unreachable
 from retuned.backfill.bookmark import Bookmark, Errand, Tally
 from retuned.backfill.piece import Piece, TablePiece, TextPiece, as_arrow, as_ndjson
 from retuned.backfill.reading import pieces_of
@@ -222,8 +222,8 @@ class Daemon:
     taken: list[bytes] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
-    def send(self, path: str, content: bytes, content_type: str) -> Reply:
-        assert (path, content_type) == ("/here", "application/x-ndjson")
+    def post(self, content: bytes, content_type: str) -> Reply:
+        assert content_type == "application/x-ndjson"
         if self.answers:
             answer = self.answers.pop(0)
             if isinstance(answer, Exception):
@@ -248,8 +248,7 @@ def send(daemon: Daemon, records: list[bytes]) -> Tally:
     piece = TextPiece(
         first=0, after=0, head=b"", records=records, content_type="application/x-ndjson"
     )
-    api = cast("Api", daemon)
-    Sender(api, "/here", tally, wait=daemon.waits.append).send(piece)
+    Sender(daemon.post, tally, wait=daemon.waits.append).send(piece)
     return tally
 
 

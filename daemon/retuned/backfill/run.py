@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -58,7 +59,8 @@ def _send(api: Api, args: Namespace, bookmark: Bookmark, cargo: str) -> Tally:
     position, tally = (0, Tally()) if args.restart else bookmark.load()
     if position:
         _say(f"Going on after {tally.sent:,} {cargo}; --restart begins again.")
-    sender = Sender(api, f"/v1/models/{args.model}/{cargo}", tally, wait=time.sleep)
+    post = partial(api.send, f"/v1/models/{args.model}/{cargo}")
+    sender = Sender(post, tally, wait=time.sleep)
     opened = pieces_of(args.file, position=position, first=tally.sent, batch_rows=args.batch_rows)
     keep = _Keeping(bookmark)
     try:

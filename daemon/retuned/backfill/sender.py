@@ -10,7 +10,7 @@ from retuned.errors import PermanentError, TransientError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from retuned.api import Api, Reply
+    from retuned.api import Reply
     from retuned.backfill.bookmark import Tally
     from retuned.backfill.piece import Piece
 
@@ -23,19 +23,23 @@ _HOPELESS = 20
 
 
 class Sender:
-    """Sends pieces to one path of a daemon, and counts what becomes of them."""
+    """Sends pieces to a daemon, and counts what becomes of them."""
 
-    def __init__(self, api: Api, path: str, tally: Tally, *, wait: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        post: Callable[[bytes, str], Reply],
+        tally: Tally,
+        *,
+        wait: Callable[[float], None],
+    ) -> None:
         """Take what it needs.
 
         Args:
-            api: the daemon.
-            path: where pieces are posted.
+            post: sends bytes of a content type, see `Api.send`; raises Unreachable.
             tally: is added to.
             wait: waits for so many seconds.
         """
-        self._api = api
-        self._path = path
+        self._post = post
         self._tally = tally
         self._wait = wait
 
@@ -71,7 +75,7 @@ class Sender:
         while True:
             trouble: Unreachable | TransientError
             try:
-                reply = self._api.send(self._path, content, kind)
+                reply = self._post(content, kind)
             except Unreachable as error:
                 trouble, wish = error, None
             else:
