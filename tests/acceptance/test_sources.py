@@ -175,7 +175,7 @@ def test_retuned_ingest_killed_with_its_daemon_fifty_times_sends_every_row_and_l
     directory: Path, processes: multiprocessing.context.ForkServerContext
 ) -> None:
     yard, moments = Yard(directory, free_port(), ""), np.random.default_rng(1)
-    rows, interrupted = 30_000, 0
+    rows, interrupted = 20_000, 0
     files = {"rows": directory / "rows.ndjson", "labels": directory / "labels.ndjson"}
     files["rows"].write_bytes(lines([row(n) for n in range(rows)]))
     files["labels"].write_bytes(lines([label(n) for n in range(rows)]))
@@ -258,8 +258,7 @@ def test_redis_killed_and_started_again_stops_neither_http_nor_spool_and_the_str
     directory: Path, redis: RealRedis
 ) -> None:
     daemon = RealDaemon(directory, redis_url=redis.url)
-    for name in ("bikes", "trams"):
-        daemon.write_model(name, BIKES)
+    daemon.write_model("bikes", BIKES)
     daemon.start(RETUNED_STREAM__URL=redis.url, RETUNED_SPOOL__EVERY_S="0.05")
     spool = daemon.state / "spool"
     with ExitStack() as stack:
