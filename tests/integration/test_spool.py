@@ -111,6 +111,7 @@ def test_a_receipt_tells_what_was_taken(post: Post) -> None:
         "accepted": 3,
         "duplicates": 1,
         "revised": 0,
+        "forgotten": 0,
         "last_seq": 3,
         "rejected": 0,
     }

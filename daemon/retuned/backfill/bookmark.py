@@ -27,6 +27,7 @@ class Tally:
         accepted: of these, new ones.
         duplicates: known ones.
         revised: other content under a known id.
+        forgotten: under an id that was deleted.
         rejected: refused ones.
         reasons: why, of the first ten.
     """
@@ -35,12 +36,13 @@ class Tally:
     accepted: int = 0
     duplicates: int = 0
     revised: int = 0
+    forgotten: int = 0
     rejected: int = 0
     reasons: list[str] = field(default_factory=list)
 
     def add(self, answer: Mapping[str, Any], first: int) -> None:
         """Add the daemon's answer on records from that number on."""
-        for name in ("accepted", "duplicates", "revised", "rejected"):
+        for name in ("accepted", "duplicates", "revised", "forgotten", "rejected"):
             setattr(self, name, getattr(self, name) + int(answer.get(name, 0)))
         for reason in answer.get("reasons", ()):
             self.tell(first + reason["index"], reason["id"], reason["reason"])

@@ -124,9 +124,11 @@ def _errand(path: Path, address: str, model: str, cargo: str) -> Errand:
 
 
 def _summary(path: Path, model: str, cargo: str, tally: Tally) -> str:
+    deleted = f"{tally.forgotten:,} of deleted ids, " if tally.forgotten else ""
     return (
         f"{model}: {tally.sent:,} {cargo} sent from {path.name}: {tally.accepted:,} accepted, "
-        f"{tally.duplicates:,} duplicates, {tally.revised:,} revised, {tally.rejected:,} rejected."
+        f"{tally.duplicates:,} duplicates, {tally.revised:,} revised, {deleted}"
+        f"{tally.rejected:,} rejected."
     )
 
 

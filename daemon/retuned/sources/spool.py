@@ -14,7 +14,7 @@ from retuned.rows.ingest import BadPayload, UnsupportedContent
 from retuned.rows.intake import Cargo, NoModel
 from retuned.sources.folder import Folder
 from retuned.sources.media import parcel_of
-from retuned.sources.patience import Patience
+from retuned.sources.retries import Retries
 
 if TYPE_CHECKING:
     import threading
@@ -83,7 +83,7 @@ class Spool:
         self._keep_done_s = keep_done_s
         self._metrics = metrics
         self._clock = clock
-        self._patience = Patience(clock)
+        self._retries = Retries(clock)
         self._odd: dict[Path, str] = {}
         self._purge_at = 0.0
 
@@ -132,7 +132,7 @@ class Spool:
         return [_Waiting(model, cargo, folder, file) for file in found.waiting]
 
     def _is_due(self, one: _Waiting) -> bool:
-        return all(self._patience.is_due(str(p)) for p in (one.folder.path, one.file.path))
+        return all(self._retries.is_due(str(p)) for p in (one.folder.path, one.file.path))
 
     def _bring(self, one: _Waiting, stop: threading.Event) -> None:
         """Take one file; whatever happens, others have their turn."""
@@ -167,7 +167,7 @@ class Spool:
             self._let_go(one, _all_refused(one.cargo, taken))
             return
         for path in (one.folder.path, one.file.path):
-            self._patience.worked(str(path))
+            self._retries.worked(str(path))
         if self._is_growing(one):
             return
         receipt = {
@@ -195,7 +195,7 @@ class Spool:
         if self._is_growing(one):
             return
         target = one.folder.failed(one.file, reason)
-        self._patience.worked(str(one.file.path))
+        self._retries.worked(str(one.file.path))
         self._metrics.parcel(one.model, SOURCE, "failed")
         extra = {"action": "spool_refused", "model": one.model}
         _log.error("Cannot be taken from the spool: %s: %s", target, reason, extra=extra)
@@ -211,9 +211,7 @@ class Spool:
     def _wait(self, one: _Waiting, path: Path, why: object, pause_s: float) -> int:
         self._metrics.parcel(one.model, SOURCE, "postponed")
         action = "spool_waits"
-        return self._patience.failed(
-            str(path), why, first_s=pause_s, action=action, model=one.model
-        )
+        return self._retries.failed(str(path), why, first_s=pause_s, action=action, model=one.model)
 
     def _purge(self, folders: Iterator[Folder]) -> None:
         now = self._clock.now()

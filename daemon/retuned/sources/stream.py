@@ -12,7 +12,7 @@ from retuned.rows.ingest import BadPayload, UnsupportedContent
 from retuned.rows.intake import Cargo
 from retuned.sources.entries import lots_of
 from retuned.sources.inbox import Inbox
-from retuned.sources.patience import Patience
+from retuned.sources.retries import Retries
 
 if TYPE_CHECKING:
     import threading
@@ -86,8 +86,8 @@ class StreamSource:
         self._untrimmed: set[Inbox] = set()
         self._trim_at = self._claim_at = 0.0
         self._count = FIRST_COUNT
-        self._patience = Patience(clock)
-        self._server = Patience(clock, longest_s=LONGEST_AWAY_S)
+        self._retries = Retries(clock)
+        self._server = Retries(clock, longest_s=LONGEST_AWAY_S)
 
     def run(self, stop: threading.Event) -> None:
         """Take what comes, until asked to stop."""
@@ -115,7 +115,7 @@ class StreamSource:
     def _turn(self, stop: threading.Event) -> None:
         self._follow()
         self._claim()
-        due = [box for box in sorted(self._behind, key=_order) if self._patience.is_due(box.key)]
+        due = [box for box in sorted(self._behind, key=_order) if self._retries.is_due(box.key)]
         for box in due:
             if not stop.is_set():
                 self._catch_up(box)
@@ -137,7 +137,7 @@ class StreamSource:
         self._joined &= boxes
         self._behind &= boxes
         for box in sorted(boxes - self._joined, key=_order):
-            if not self._patience.is_due(box.key):
+            if not self._retries.is_due(box.key):
                 continue
             try:
                 self._inboxes.join(box)
@@ -184,7 +184,7 @@ class StreamSource:
             if not self._bring(box, lot):
                 self._behind.add(box)
                 return
-        self._patience.worked(box.key)
+        self._retries.worked(box.key)
 
     def _bring(self, box: Inbox, lot: Lot) -> bool:
         """Take a lot and acknowledge it; returns whether the next one has its turn."""
@@ -228,7 +228,7 @@ class StreamSource:
     def _wait(self, box: Inbox, error: RetunedError, count: int) -> None:
         pause = error.retry_after if isinstance(error, TransientError) else RETRY_S
         self._metrics.parcel(box.model, SOURCE, "postponed", count)
-        self._patience.failed(box.key, error, first_s=pause, action="stream_waits", model=box.model)
+        self._retries.failed(box.key, error, first_s=pause, action="stream_waits", model=box.model)
 
     def _trim(self) -> None:
         if self._clock.now() < self._trim_at or not self._untrimmed:

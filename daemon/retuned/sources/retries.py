@@ -22,7 +22,7 @@ class _Wait:
     attempts: int
 
 
-class Patience:
+class Retries:
     """Pauses by name, each twice as long as the one before. Use from one thread."""
 
     def __init__(self, clock: Clock, *, longest_s: float = LONGEST_S) -> None:
