@@ -120,8 +120,11 @@ class Inboxes:
             if first is not None and keep_s:
                 seconds, _ = _pair(self._redis.time())
                 first = min(first, (int((seconds - keep_s) * 1000), 0))
-            if first is not None and first > (0, 0):
-                self._redis.xtrim(box.key, minid=f"{first[0]}-{first[1]}", approximate=True)
+            if first is None or first <= (0, 0):
+                return
+            # One command deletes 10,000 at the most.
+            while self._redis.xtrim(box.key, minid=f"{first[0]}-{first[1]}", approximate=True):
+                pass
 
     def _first_needed(self, box: Inbox) -> tuple[int, int] | None:
         """The oldest entry that is not acknowledged, or the id after all of them."""
