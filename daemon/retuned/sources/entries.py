@@ -63,9 +63,11 @@ class Lot:
         """All of it."""
         records = [record for _, held in self.parts for record in held]
         if records:
-            return Parcel(cargo=cargo, payload=orjson.dumps(records), content_type=JSON)
-        ((entry, _),) = self.parts
-        return Parcel(cargo=cargo, payload=entry.payload, content_type=entry.content_type or JSON)
+            payload, kind = orjson.dumps(records), JSON
+        else:
+            ((entry, _),) = self.parts
+            payload, kind = entry.payload, entry.content_type or JSON
+        return Parcel(cargo=cargo, payload=payload, content_type=kind, source="stream")
 
     def singles(self) -> tuple[Lot, ...]:
         """A lot for each entry."""

@@ -61,4 +61,6 @@ def parcel_of(path: Path, cargo: Cargo) -> Parcel:
         except OSError as error:
             message = f"it is not {encoding}: {error}"
             raise BadPayload(message) from error
-    return Parcel(cargo=cargo, payload=payload, content_type=content_type)
+    return Parcel(
+        cargo=cargo, payload=payload, content_type=content_type, source=f"spool {path.name}"
+    )
