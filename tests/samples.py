@@ -25,10 +25,7 @@ def window_of(
     Unless told otherwise each label came right after its row. A target of None is no label.
     """
     columns = {name: pa.array(values, from_pandas=True) for name, values in features.items()}
-    kinds = {
-        name: Kind.CATEGORY if pa.types.is_string(column.type) else Kind.NUMBER
-        for name, column in columns.items()
-    }
+    kinds = {name: _kind(column.type) for name, column in columns.items()}
     schema = Schema(tuple(Feature(name, kind) for name, kind in kinds.items()))
     labels = pa.array(target, from_pandas=True)
     if not pa.types.is_string(labels.type):
@@ -49,6 +46,14 @@ def window_of(
         target=labels,
         as_of=int(max(came.max(initial=0), known.max(initial=0))),
     )
+
+
+def _kind(kind: pa.DataType) -> Kind:
+    if pa.types.is_timestamp(kind):
+        return Kind.TIMESTAMP
+    if pa.types.is_boolean(kind):
+        return Kind.BOOLEAN
+    return Kind.CATEGORY if pa.types.is_string(kind) else Kind.NUMBER
 
 
 def delayed(delays: Sequence[int | None]) -> Window:

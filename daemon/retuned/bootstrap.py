@@ -26,6 +26,7 @@ from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
 from retuned.roster import Roster
+from retuned.rows.body import Room
 from retuned.rows.house import RowLogs
 from retuned.rows.intake import Intake
 from retuned.runtime import logs
@@ -214,7 +215,20 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         clock=clock,
     )
     reports = Reports(journal=journal, log_of=log_of, bench=bench)
-    intake = Intake(rows=rows, spec_of=spec_of, notice=notice, metrics=metrics, clock=clock)
+    room = Room(
+        whole=settings.http.max_body_mb * 1_000_000,
+        upload=settings.http.max_upload_mb * 1_000_000,
+        folder=state / "work" / "uploads",
+    )
+    intake = Intake(
+        rows=rows,
+        spec_of=spec_of,
+        notice=notice,
+        metrics=metrics,
+        clock=clock,
+        room=room,
+        tell=lambda model, event: under_care(roster.keepers, model).tell(event),
+    )
     desk = Desk(
         keepers=lambda: roster.keepers,
         rows=rows,
@@ -230,7 +244,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         metrics=metrics,
         clock=clock,
         hosts=frozenset(settings.http.hosts),
-        max_body=settings.http.max_body_mb * 1_000_000,
+        room=room,
         version=retuned.__version__,
     )
     schedule.start()

@@ -108,15 +108,15 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_questions(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, what in (
         ("status", "what a model is and what is being done; all models without a name"),
-        ("models", "all models under care"),
+        ("models", "all models under care, or the features of one"),
         ("versions", "the versions of a model, or one with its verdict and revisions"),
         ("drift", "the checks of a model, or one with every measurement"),
         ("studies", "the studies of a model, or one with its trials"),
         ("events", "the newest events of a model"),
     ):
         command = commands.add_parser(name, help=what, description=what)
-        if name != "models":
-            command.add_argument("model", nargs="?" if name == "status" else None)
+        is_optional = name in {"status", "models"}
+        command.add_argument("model", nargs="?" if is_optional else None)
         if name in {"versions", "drift", "studies"}:
             command.add_argument("which", nargs="?", help="number or id of one")
         if name == "events":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +97,7 @@ def _path(args: Namespace) -> str:
     model = getattr(args, "model", None)
     if model is None:
         return "/v1/models"
-    if args.question == "status":
+    if args.question in {"status", "models"}:
         return f"/v1/models/{model}"
     which = getattr(args, "which", None)
     return f"/v1/models/{model}/{args.question}" + (f"/{which}" if which else "")
@@ -105,6 +106,8 @@ def _path(args: Namespace) -> str:
 def _shape(args: Namespace) -> str:
     if getattr(args, "model", None) is None:
         return "models"
+    if args.question == "models":
+        return "one of models"
     return f"one of {args.question}" if getattr(args, "which", None) else str(args.question)
 
 
@@ -127,12 +130,22 @@ def _show_models(console: Console, found: Mapping[str, Any]) -> None:
     )
 
 
+def _show_features(console: Console, found: Mapping[str, Any]) -> None:
+    gone = set(found["gone"])
+    lines = [
+        (item["name"], item["kind"], "gone" if item["name"] in gone else "")
+        for item in found["features"] or ()
+    ]
+    _print(console, ("feature", "kind", ""), lines)
+
+
 def _show_status(console: Console, found: Mapping[str, Any]) -> None:
     decision = found["last_decision"]
     lines = [
         ("model", f"{found['name']} ({found['task']} of {found['target']})"),
         ("metric", found["metric"]),
         ("rows", f"{found['rows']:,}, {found['labelled']:,} with a label"),
+        *_kinds(found["features"]),
         *_refused(found["quarantine"]),
         *_delay(found["label_delay"]),
         ("champion", found["champion"] or "none yet"),
@@ -147,6 +160,13 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         for t in found["troubles"]
     ]
     _print(console, ("", ""), lines)
+
+
+def _kinds(features: Sequence[Mapping[str, str]] | None) -> list[tuple[str, str]]:
+    """How many features of each kind there are; nothing before the first row."""
+    counts = Counter(item["kind"] for item in features or ())
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.most_common())
+    return [("features", told)] if told else []
 
 
 def _refused(found: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -343,6 +363,7 @@ def _show_quarantine(console: Console, found: Mapping[str, Any]) -> None:
 
 _SHOW = {
     "models": _show_models,
+    "one of models": _show_features,
     "status": _show_status,
     "versions": _show_versions,
     "one of versions": _show_version,

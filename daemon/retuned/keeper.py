@@ -128,6 +128,10 @@ class Keeper:
             self._is_notice_due = True
         self._lanes.submit(Lane.QUICK, self._look)
 
+    def tell(self, notice: Notify) -> None:
+        """Write into the history what is no fact for the care of the model."""
+        self._tell(notice)
+
     def accept(self, fact: Fact) -> None:
         """Take in a fact, persist what follows from it, and begin that.
 

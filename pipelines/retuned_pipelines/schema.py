@@ -31,12 +31,40 @@ class Kind(StrEnum):
     """How a feature is stored and encoded."""
 
     NUMBER = "number"
+    INTEGER = "integer"
+    BOOLEAN = "boolean"
     CATEGORY = "category"
+    TIMESTAMP = "timestamp"
 
     @property
     def arrow_type(self) -> pa.DataType:
         """The Arrow type that rows of this kind are stored as; null is missing."""
-        return pa.float64() if self is Kind.NUMBER else pa.string()
+        return _ARROW[self]
+
+    def joined(self, other: Kind) -> Kind:
+        """The narrowest kind that takes the values of both: a category takes all, as text."""
+        if self is other:
+            return self
+        if self in _WIDENING and other in _WIDENING:
+            return max(self, other, key=_WIDENING.index)
+        return Kind.CATEGORY
+
+
+OWN = "__"
+"""Names of columns that begin with this are retuned's own."""
+
+INSTANT = pa.timestamp("us", tz="UTC")
+"""Moments: microseconds since the epoch, and Arrow, Parquet and pandas know that they are times."""
+
+_ARROW = {
+    Kind.NUMBER: pa.float64(),
+    Kind.INTEGER: pa.int64(),
+    Kind.BOOLEAN: pa.bool_(),
+    Kind.CATEGORY: pa.string(),
+    Kind.TIMESTAMP: INSTANT,
+}
+
+_WIDENING = [Kind.BOOLEAN, Kind.INTEGER, Kind.NUMBER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +92,18 @@ class Schema:
         return pa.schema([(feature.name, feature.kind.arrow_type) for feature in self.features])
 
     @property
+    def kinds(self) -> dict[str, Kind]:
+        """The kind of each feature by its name, in order."""
+        return {feature.name: feature.kind for feature in self.features}
+
+    def grown(self, kinds: Mapping[str, Kind]) -> Schema:
+        """This schema, widened and extended so that it also takes columns of these kinds."""
+        joined = self.kinds
+        for name, kind in kinds.items():
+            joined[name] = joined[name].joined(kind) if name in joined else kind
+        return Schema(tuple(Feature(name, kind) for name, kind in joined.items()))
+
+    @property
     def digest(self) -> str:
         """SHA-256 over names, kinds and order, in hexadecimal."""
         return hashlib.sha256(json.dumps(self.to_json()).encode()).hexdigest()
@@ -71,11 +111,10 @@ class Schema:
     def continues(self, earlier: Schema) -> bool:
         """Whether rows of an earlier schema can be read under this one.
 
-        Features may have been added at the end, and a number may have become a category.
+        Features may have been added at the end, and some may be of a wider kind.
         """
-        return len(self.features) >= len(earlier.features) and all(
-            now.name == before.name and (now.kind is before.kind or now.kind is Kind.CATEGORY)
-            for before, now in zip(earlier.features, self.features, strict=False)
+        return self.names[: len(earlier.names)] == earlier.names and all(
+            kind.joined(earlier.kinds.get(name, kind)) is kind for name, kind in self.kinds.items()
         )
 
     def to_json(self) -> list[dict[str, str]]:

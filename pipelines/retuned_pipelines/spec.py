@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from retuned_pipelines.schema import Task
+from retuned_pipelines.schema import Feature, Task
 
 
 class Method(StrEnum):
@@ -173,6 +173,45 @@ class SchedulePolicy:
     every_s: float = 0.0
 
 
+class Reaction(StrEnum):
+    """What a change of the columns leads to."""
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+    ADOPT = "adopt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaPolicy:
+    """What happens when rows do not have the columns that the model knows.
+
+    Attributes:
+        appeared: an unknown column. Refuse its rows, ignore the column, or adopt it as a feature
+            that older rows lack.
+        vanished: a known column that no row of a batch has. Refuse its rows, ignore it (the
+            values are missing), or adopt it: the same, and the column is shown as gone.
+        changed: a value of another type. Refuse its row, ignore the value (it is missing), or
+            adopt the type: the feature becomes one that takes both.
+    """
+
+    appeared: Reaction = Reaction.REFUSE
+    vanished: Reaction = Reaction.IGNORE
+    changed: Reaction = Reaction.REFUSE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowsPolicy:
+    """Which rows are taken.
+
+    Attributes:
+        max_ahead_s: seconds that a row's time may be ahead of the clock; 0 for any.
+        max_age_s: seconds that it may be behind; 0 for any.
+    """
+
+    max_ahead_s: float = 86_400.0
+    max_age_s: float = 0.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One model under care.
@@ -184,6 +223,7 @@ class ModelSpec:
         time: the field that holds a row's time; "" where arrival is the time.
         id: the field that holds a row's id.
         metric: scikit-learn scorer name; higher is better.
+        features: the features and their kinds; empty where the first rows tell.
     """
 
     name: str
@@ -192,6 +232,9 @@ class ModelSpec:
     metric: str
     time: str = ""
     id: str = "id"
+    features: tuple[Feature, ...] = ()
+    rows: RowsPolicy = field(default_factory=RowsPolicy)
+    schema: SchemaPolicy = field(default_factory=SchemaPolicy)
     watch: WatchPolicy = field(default_factory=WatchPolicy)
     search: SearchPolicy = field(default_factory=SearchPolicy)
     gate: GatePolicy = field(default_factory=GatePolicy)

@@ -20,6 +20,7 @@ from retuned.cli import main
 from retuned.http import problems, server, traffic
 from retuned.http.desk import Desk
 from retuned.registry.connect import connect
+from retuned.rows.body import Room
 from retuned.rows.house import RowLogs
 from retuned.rows.intake import Intake, NoModel
 from retuned.rows.log import RowLog
@@ -101,7 +102,7 @@ async def _live(yard: Yard, is_up: Event) -> None:
             clock=clock,
         ).run
     app = FastAPI()
-    app.include_router(traffic.routes(cast("Desk", SimpleNamespace(intake=intake))))
+    app.include_router(traffic.routes(cast("Desk", SimpleNamespace(intake=intake, room=Room()))))
     app.add_api_route(f"/v1/models/{MODEL}", _model)
     problems.install(app)
     supervisor = Supervisor()

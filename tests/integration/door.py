@@ -17,11 +17,13 @@ from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
 from retuned.keeper import Keeper, under_care
+from retuned.rows.body import Room
 from retuned.rows.intake import Intake
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 
 MAX_BODY = 1_000_000
+MAX_UPLOAD = 20_000_000
 FEATURE = "x<b>"
 WAIT_S = 20.0
 
@@ -43,12 +45,15 @@ class Door:
         self.may_render.set()
         self.keepers.setdefault(self.house.spec.name, self.house.keeper)
         self.metrics = Metrics()
+        self.room = Room(whole=MAX_BODY, upload=MAX_UPLOAD, folder=self.house.directory / "uploads")
         intake = Intake(
             rows=self.house.rows,
             spec_of=lambda model: under_care(self.keepers, model).spec,
             notice=lambda model: under_care(self.keepers, model).notice(),
             metrics=self.metrics,
             clock=self.house.clock,
+            room=self.room,
+            tell=lambda model, event: under_care(self.keepers, model).tell(event),
         )
         self.desk = Desk(
             keepers=lambda: self.keepers,
@@ -65,7 +70,7 @@ class Door:
             metrics=self.metrics,
             clock=self.house.clock,
             hosts=frozenset({"models.example"}),
-            max_body=MAX_BODY,
+            room=self.room,
             version="1.2.3",
         )
         self._listener = server.bind(self.listen)

@@ -283,7 +283,7 @@ def test_a_person_who_is_forgotten_leaves_nothing_behind(fresh: Door) -> None:
     fresh.house.settle()
     asked = {"id": secret, "when": 1_700_000_900, FEATURE: 1.0, "side": "b"}
     fresh.post(f"{path}/rows", [asked])
-    fresh.post(f"{path}/rows", [{**asked, "wheels": secret}])
+    fresh.post(f"{path}/rows", [{**asked, "wheels": [secret]}])
     fresh.post(f"{path}/labels", [{"id": secret, "label": "no number"}])
     fresh.post(f"{path}/predict", asked)
     assert fresh.get(f"{path}/quarantine").json()["rows"] == 1
@@ -303,7 +303,7 @@ def test_what_was_only_refused_or_only_answered_can_be_deleted_too(fresh: Door) 
     fresh.post(f"{path}/rows", rows)
     fresh.post(f"{path}/labels", labels)
     fresh.house.settle()
-    fresh.post(f"{path}/rows", [{"id": "refused", "when": 1, "wheels": 1}])
+    fresh.post(f"{path}/rows", [{"id": "refused", "when": 1, "wheels": [1]}])
     fresh.post(f"{path}/predict", {"id": "asked", FEATURE: 1.0})
     for name in ("refused", "asked"):
         assert fresh.client.delete(f"{path}/rows/{name}").status_code == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 from tests.integration.door import Door, world
 
 from retuned.cli import FAILED, OK, UNREACHABLE, main
@@ -40,6 +42,25 @@ def test_rows_and_labels_of_files_are_taken(
         f"bikes: 120 labels sent from labels.ndjson: {all_of_it}",
     ]
     assert not list(tmp_path.glob("*.retuned-progress.json"))
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.csv.gz", "rows.arrow", "rows.arrows"])
+def test_a_file_of_any_format_says_the_same(fresh: Door, tmp_path: Path, name: str) -> None:
+    rows, _ = world(0, 60)
+    assert ingest(fresh, write(tmp_path / "rows.ndjson", rows)) == OK
+    path, table = tmp_path / name, pa.Table.from_pylist(rows)
+    if name == "rows.arrow":
+        with pa.ipc.new_file(path, table.schema) as sink:
+            sink.write_table(table)
+    elif name == "rows.arrows":
+        with pa.ipc.new_stream(path, table.schema) as sink:
+            sink.write_table(table)
+    else:
+        write_csv(table, path)
+        if name.endswith(".gz"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    assert ingest(fresh, path, "--batch-rows", "25") == OK
+    assert fresh.house.log.counts().last_seq == 60, "all of it is a repetition"
 
 
 def test_what_is_rejected_is_told_with_its_place_in_the_file(

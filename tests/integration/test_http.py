@@ -61,6 +61,7 @@ def test_rows_are_counted_as_accepted_repeated_and_revised(fresh: Door) -> None:
         "forgotten": 0,
         "last_seq": 3,
         "rejected": 0,
+        "quarantined": 0,
         "reasons": [],
     }
     again = fresh.post(f"{BIKES}/rows", [row(2), row(3, 0.7), row(4)]).json()
@@ -90,7 +91,7 @@ def test_rows_may_come_as_lines(fresh: Door) -> None:
 
 def test_rows_that_are_refused_are_told_and_the_others_are_taken(fresh: Door) -> None:
     bad = {**row(2), "wheels": 2}
-    fresh.post(f"{BIKES}/rows", row(0))
+    fresh.post(f"{BIKES}/rows", [row(n) for n in range(1000, 1300)])
     answer = fresh.post(f"{BIKES}/rows", [row(1), bad, {"when": 1, FEATURE: 1.0}])
     assert answer.status_code == 200
     found = answer.json()
@@ -116,11 +117,14 @@ def test_a_body_that_cannot_be_read_is_told(fresh: Door, path: str) -> None:
 
     found = problem(sent(b"{", "application/json"), 400, "bad-payload")
     assert "not valid JSON" in found["detail"]
-    problem(sent(b"[1]", "application/json"), 400, "bad-payload")
-    found = problem(sent(b'{"id": 1}\n{', NDJSON), 400, "bad-payload")
+    problem(sent(b"1", "application/json"), 400, "bad-payload")
+    problem(sent(b"no", "application/vnd.apache.arrow.stream"), 400, "bad-payload")
+    found = problem(sent(b"[1]", "application/json"), 422, "all-rejected")
+    assert "not an object" in found["detail"]
+    found = problem(sent(b"\n{", NDJSON), 422, "all-rejected")
     assert "line 2" in found["detail"]
-    found = problem(sent(b"a,b", "text/csv"), 415, "unsupported-content")
-    assert "application/x-ndjson" in found["detail"]
+    found = problem(sent(b"a,b", "text/html"), 415, "unsupported-content")
+    assert "text/csv" in found["detail"]
 
 
 def test_labels_are_counted_like_rows(fresh: Door) -> None:

@@ -23,7 +23,7 @@ def row(number: int, value: object = 0.5) -> dict[str, Any]:
 def door(fresh: Door) -> Door:
     """A daemon that has taken one row and refused three, and a label."""
     fresh.post(f"{BIKES}/rows", row(1))
-    body = [row(1), row(2, "two"), row(3, "three"), {**row(4), "wheels": 1}]
+    body = [row(1), row(2, "two"), row(3, "three"), {**row(4), "wheels": [1]}]
     assert fresh.post(f"{BIKES}/rows", body).json()["rejected"] == 3
     assert fresh.post(f"{BIKES}/labels", [{"id": 1, "label": "much"}]).status_code == 422
     return fresh
@@ -43,7 +43,7 @@ def test_what_was_refused_is_told_with_reason_and_record(door: Door) -> None:
     ]
     label, wheels = found["items"][:2]
     assert (label["cargo"], label["record"]) == ("labels", {"id": 1, "label": "much"})
-    assert wheels["record"] == {**row(4), "wheels": 1}
+    assert wheels["record"] == {**row(4), "wheels": [1]}
     assert "'wheels'" in wheels["reason"]
     assert (wheels["source"], wheels["times"]) == ("http", 1)
     assert wheels["first_seen_at"] == wheels["last_seen_at"] == door.house.clock.now()

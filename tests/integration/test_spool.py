@@ -9,14 +9,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow.csv import write_csv
 from tests.integration.inhouse import NEVER, InHouse, labels, ndjson, rows
 
 from retuned.errors import PermanentError, TransientError
 from retuned.rows.intake import Parcel, Taken
+from retuned.rows.log import RowLog
 from retuned.runtime.clock import VirtualClock
 from retuned.sources.spool import Spool
 
@@ -75,6 +79,10 @@ def post(tmp_path: Path) -> Iterator[Post]:
     house.rows.close()
 
 
+def content(parcel: Parcel) -> bytes:
+    return parcel.payload.read_bytes() if isinstance(parcel.payload, Path) else parcel.payload
+
+
 def told(caplog: pytest.LogCaptureFixture, action: str) -> list[str]:
     return [r.getMessage() for r in caplog.records if vars(r).get("action") == action]
 
@@ -114,6 +122,7 @@ def test_a_receipt_tells_what_was_taken(post: Post) -> None:
         "forgotten": 0,
         "last_seq": 3,
         "rejected": 0,
+        "quarantined": 0,
     }
 
 
@@ -123,6 +132,30 @@ def test_a_compressed_file_is_taken(post: Post) -> None:
     post.drop("b.NDJSON.zst", packed)
     post.look()
     assert post.house.held == (9, 0)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.parquet", "a.arrow", "a.arrows"])
+def test_a_file_is_read_as_what_its_ending_says(post: Post, name: str) -> None:
+    path, table = post.folder() / f".{name}", pa.Table.from_pylist(rows(0, 12))
+    post.drop("first.ndjson", ndjson(rows(0, 1)), mtime=1)
+    match name.partition(".")[2]:
+        case "csv":
+            write_csv(table, path)
+        case "csv.gz":
+            write_csv(table, path)
+            path.write_bytes(gzip.compress(path.read_bytes()))
+        case "parquet":
+            pq.write_table(table, path)
+        case "arrow":
+            with pa.ipc.new_file(path, table.schema) as sink:
+                sink.write_table(table)
+        case "arrows":
+            with pa.ipc.new_stream(path, table.schema) as sink:
+                sink.write_table(table)
+    path.rename(post.folder() / name)
+    post.look()
+    assert post.house.held == (12, 0)
+    assert post.house.log().counts().last_seq == 12, "the first one came before, and is the same"
 
 
 def test_what_is_named_as_unfinished_is_left_alone(post: Post) -> None:
@@ -180,9 +213,9 @@ def test_rejected_rows_of_a_file_are_told_beside_it(post: Post) -> None:
     ("name", "content", "says"),
     [
         ("a.ndjson", b"{broken", "not valid JSON"),
-        ("a.xlsx", b"PK", "expected .ndjson"),
-        ("a", b"{}", "expected .ndjson"),
-        ("a.ndjson.gz", b"no gzip", "it is not gzip"),
+        ("a.xlsx", b"PK", "expected .json"),
+        ("a", b"{}", "expected .json"),
+        ("a.ndjson.gz", b"no gzip", "not valid as gzip"),
         ("a.ndjson", b"", "there are no rows in it"),
         ("a.ndjson", b'{"x": 1}', "none of 1 rows can be taken"),
     ],
@@ -307,7 +340,7 @@ def test_a_file_that_brings_an_unexpected_error_is_let_go_after_three_attempts(
     house = InHouse(tmp_path)
 
     def take(model: str, parcel: Parcel) -> Taken:
-        if b"poison" in parcel.payload:
+        if b"poison" in content(parcel):
             message = "nobody foresaw this"
             raise ArithmeticError(message)
         return house.intake.take(model, parcel)
@@ -343,6 +376,32 @@ def test_a_file_that_is_written_in_place_is_taken_when_it_is_whole(tmp_path: Pat
     post.look()
     assert house.held == (100, 0)
     house.rows.close()
+
+
+@pytest.mark.parametrize("name", ["a.arrow", "a.parquet"])
+def test_a_file_that_is_cut_short_while_it_is_read_ends_nothing(
+    post: Post, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, table = post.folder() / name, pa.Table.from_pylist(rows(0, 40_000))
+    if name == "a.arrow":
+        with pa.ipc.new_file(path, table.schema) as sink:
+            sink.write_table(table, max_chunksize=10_000)
+    else:
+        pq.write_table(table, path, row_group_size=10_000)
+    path.with_suffix(".whole.part").write_bytes(path.read_bytes())
+    append = RowLog.append_rows
+
+    def cut_short(log: RowLog, *given: Any) -> Any:
+        os.truncate(path, 20_000)
+        return append(log, *given)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RowLog, "append_rows", cut_short)
+        post.look()
+    assert len(told(caplog, "spool_growing")) == 1
+    path.with_suffix(".whole.part").rename(path)
+    post.look()
+    assert post.house.held == (40_000, 0)
 
 
 # Housekeeping

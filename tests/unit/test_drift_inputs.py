@@ -89,6 +89,22 @@ def test_all_p_values_of_a_check_are_adjusted_together() -> None:
     assert [m.p_value for m in found] == pytest.approx(stats.false_discovery_control(raw))
 
 
+def test_truth_values_are_compared_like_categories() -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.random(400) < 0.2, rng.random(400) < 0.8
+    found = measured(before, after)
+    assert found.keys() == {"chi2"}
+    assert found["chi2"].is_alarm
+    text = measured(before.astype(str).astype(object), after.astype(str).astype(object))
+    assert found["chi2"].statistic == text["chi2"].statistic
+
+
+def test_moments_move_on_and_are_no_alarm() -> None:
+    before = np.arange(1000, 1400).astype("datetime64[s]")
+    (found,) = measured(before, before + np.timedelta64(10_000, "s")).values()
+    assert (found.is_alarm, found.note) == (False, "moments move on by themselves")
+
+
 def test_values_that_begin_to_be_missing_are_a_change_of_their_own() -> None:
     rng = np.random.default_rng(4)
     before, after = rng.normal(size=300), rng.normal(size=300)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 from tests.samples import mixed, window_of
 
 from retuned_pipelines.fitting import FittedModel, encoded_target, fit
@@ -220,3 +222,70 @@ def test_a_layout_survives_json() -> None:
     window = mixed(Task.REGRESSION, 20)
     layout = Layout.learned(window.schema, window.features)
     assert Layout.from_json(layout.to_json()) == layout
+
+
+KINDS = Schema(
+    (
+        Feature("i", Kind.INTEGER),
+        Feature("b", Kind.BOOLEAN),
+        Feature("m", Kind.TIMESTAMP),
+        Feature("c", Kind.CATEGORY),
+    )
+)
+
+
+def of_kinds(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=KINDS.arrow)
+
+
+def test_every_kind_becomes_a_number_when_fitting_and_when_serving() -> None:
+    moment = datetime(2026, 1, 31, 12, tzinfo=UTC)
+    stored = of_kinds([{"i": 7, "b": True, "m": moment, "c": "x"}, {"i": None, "b": False}])
+    layout = Layout.learned(KINDS, stored)
+    sent = [
+        {"i": 7, "b": True, "m": "2026-01-31T13:00:00+01:00", "c": "x"},
+        {"i": None, "b": 0, "m": None},
+    ]
+    expected = np.array([[7.0, 1.0, moment.timestamp(), 0.0], [np.nan, 0.0, np.nan, np.nan]])
+    assert_array_equal(layout.encode(stored), expected)
+    assert_array_equal(layout.encode_records(sent), expected)
+    seconds = layout.encode_records([{"m": moment.timestamp()}])
+    assert seconds[0, 2] == moment.timestamp()
+    assert layout.number_columns == (0, 1, 2)
+    assert Layout.from_json(layout.to_json()) == layout
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        ({"i": 1.5}, "field 'i': 1.5 is not a whole number or null"),
+        ({"i": "1"}, "field 'i': '1' is not a whole number"),
+        ({"b": 2}, "field 'b': 2 is not true or false"),
+        ({"b": [1]}, "field 'b': [1] is not true or false"),
+        ({"m": "soon"}, "field 'm': 'soon' is not a time"),
+        ({"m": {}}, "field 'm': {} is not a time"),
+        ({"c": 3}, "field 'c': 3 is not text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused_by_row_and_field(
+    record: dict[str, Any], complaint: str
+) -> None:
+    layout = Layout.learned(KINDS, KINDS.arrow.empty_table())
+    with pytest.raises(ValueError) as caught:
+        layout.encode_records([{}, record])
+    assert f"row 1, {complaint}" in str(caught.value)
+
+
+def test_a_model_reads_rows_of_a_later_schema_as_it_knows_them() -> None:
+    stored = of_kinds([{"i": 7, "b": True, "m": datetime(1970, 1, 2, tzinfo=UTC), "c": "x"}])
+    layout = Layout.learned(KINDS, stored)
+    wider = pa.table(
+        {
+            "new": [1.0, 2.0, 3.0],
+            "i": [7.0, 1.5, None],
+            "b": ["true", "maybe", "false"],
+            "m": ["1970-01-02T00:00:00.000000Z", "soon", None],
+        }
+    )
+    expected = [[7.0, 1.0, 86_400.0, np.nan], [1.5, *[np.nan] * 3], [np.nan, 0.0, *[np.nan] * 2]]
+    assert_array_equal(layout.encode(wider), np.array(expected))

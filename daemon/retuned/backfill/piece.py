@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
-import orjson
 import pyarrow as pa
 
-from retuned.rows.ingest import NDJSON
+from retuned.rows.formats import ARROW_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-ARROW = "application/vnd.apache.arrow.stream"
-
-WIRE = NDJSON
-"""As what tables are sent: NDJSON or ARROW."""
-
-_NAIVE_IS_UTC = orjson.OPT_NAIVE_UTC
 
 
 class Piece(Protocol):
@@ -120,25 +111,7 @@ class TablePiece:
 
     def body(self) -> tuple[bytes, str]:
         """What is sent, and its content type."""
-        return (as_arrow if WIRE == ARROW else as_ndjson)(self.table), WIRE
-
-
-def as_arrow(table: pa.Table) -> bytes:
-    """A table as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def as_ndjson(table: pa.Table) -> bytes:
-    """A table as an object a line; times without a zone are UTC."""
-    options = orjson.OPT_APPEND_NEWLINE | _NAIVE_IS_UTC
-    lines = (orjson.dumps(record, _plain, options) for record in table.to_pylist())
-    return b"".join(lines)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 (whatever a column may hold)
-    if isinstance(value, Decimal):
-        return float(value)
-    return str(value)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.table.schema) as stream:
+            stream.write_table(self.table)
+        return bytes(sink.getvalue().to_pybytes()), ARROW_STREAM

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from retuned.backfill.piece import TablePiece, TextPiece
 from retuned.errors import PermanentError
-from retuned.rows.ingest import JSON, NDJSON, UnsupportedContent
+from retuned.rows.formats import CSV, JSON, NDJSON, PARQUET, UnsupportedContent
 from retuned.sources.media import media_of
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from retuned.backfill.piece import Piece
-
-CSV = "text/csv"
-PARQUET = "application/vnd.apache.parquet"
 
 BYTES_AT_ONCE = 8_000_000
 """Text of a piece at the most, about."""

@@ -40,5 +40,5 @@ def build(desk: Desk) -> FastAPI:
     for room in (health, models, traffic, quarantine, history, operator, dashboard):
         app.include_router(room.routes(desk))
     problems.install(app)
-    app.add_middleware(Guard, hosts=desk.hosts, max_body=desk.max_body)
+    app.add_middleware(Guard, hosts=desk.hosts, room=desk.room)
     return app

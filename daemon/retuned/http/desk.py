@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retuned.registry.journal import Journal
     from retuned.registry.studies import StudyBook
     from retuned.registry.versions import Registry
+    from retuned.rows.body import Room
     from retuned.rows.house import RowLogs
     from retuned.rows.intake import Intake
     from retuned.rows.log import RowLog
@@ -46,7 +47,7 @@ class Desk:
         metrics: counts requests.
         clock: the time.
         hosts: names that the Host header may have, beside those of this machine.
-        max_body: bytes of a request's body at the most.
+        room: bytes of a request's body at the most, and where large ones are written.
         version: retuned's own.
     """
 
@@ -64,7 +65,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     hosts: frozenset[str]
-    max_body: int
+    room: Room
     version: str
 
     def keeper(self, model: str) -> Keeper:

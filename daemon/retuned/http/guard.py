@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,9 +11,14 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from retuned.http.problems import Problem, unexpected
+from retuned.rows.formats import is_whole
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from retuned.rows.body import Room
+
+_STREAMED = ("/rows", "/labels")
 
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -28,17 +34,17 @@ class Guard:
     it under a name of its own (Host: DNS rebinding).
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], max_body: int) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], room: Room) -> None:
         """Guard an app.
 
         Args:
             app: what answers.
             hosts: names that the Host header may have, beside those of this machine.
-            max_body: bytes of a body at the most.
+            room: bytes of a body at the most.
         """
         self._app = app
         self._hosts = hosts
-        self._max_body = max_body
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -55,12 +61,14 @@ class Guard:
                 message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
             await send(message)
 
-        problem = self._problem(scope["method"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        limit = _limit(scope["path"], headers, self._room)
+        problem = self._problem(scope["method"], headers, limit)
         if problem is not None:
             await problem.response()(scope, receive, send_safely)
             return
         try:
-            await self._app(_asked(scope), _limited(receive, self._max_body), send_safely)
+            await self._app(_asked(scope), _limited(receive, limit), send_safely)
         except ClientDisconnect:
             return  # there is nobody to answer
         except Exception as error:
@@ -70,7 +78,7 @@ class Guard:
             problem = unexpected(scope["method"], scope["path"], error)
             await problem.response()(scope, receive, send_safely)
 
-    def _problem(self, method: str, headers: Headers) -> Problem | None:
+    def _problem(self, method: str, headers: Headers, limit: _Limit) -> Problem | None:
         host = headers.get("host", "")
         if not self._is_known(host):
             detail = (
@@ -83,8 +91,8 @@ class Guard:
         if is_change and origin is not None and _parts(origin).netloc != host:
             return Problem(403, "wrong-origin", f"a page of {origin!r} may not post here")
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_body:
-            return _too_large(self._max_body)
+        if length.isdigit() and int(length) > limit.size:
+            return limit.problem
         return None
 
     def _is_known(self, host: str) -> bool:
@@ -111,7 +119,7 @@ def _asked(scope: Scope) -> Scope:
     return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
-def _limited(receive: Receive, max_body: int) -> Receive:
+def _limited(receive: Receive, limit: _Limit) -> Receive:
     """Count what comes, for bodies that do not tell their length."""
     seen = 0
 
@@ -119,16 +127,29 @@ def _limited(receive: Receive, max_body: int) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > max_body:
-            raise _too_large(max_body)
+        if seen > limit.size:
+            raise limit.problem
         return message
 
     return counted
 
 
-def _too_large(max_body: int) -> Problem:
-    detail = (
-        f"the body is larger than {max_body // 1_000_000} MB (RETUNED_HTTP__MAX_BODY_MB): "
-        "send it in parts"
-    )
-    return Problem(413, "too-large", detail)
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """Bytes of a body at the most, and the key that sets it."""
+
+    size: int
+    key: str
+
+    @property
+    def problem(self) -> Problem:
+        size = f"{self.size // 1_000_000} MB (RETUNED_HTTP__{self.key})"
+        return Problem(413, "too-large", f"the body is larger than {size}: send it in parts")
+
+
+def _limit(path: str, headers: Headers, room: Room) -> _Limit:
+    """Rows and labels may be large where they are read in pieces."""
+    is_streamed = path.endswith(_STREAMED) and not is_whole(headers.get("content-type", ""))
+    if is_streamed:
+        return _Limit(room.upload, "MAX_UPLOAD_MB")
+    return _Limit(room.whole, "MAX_BODY_MB")

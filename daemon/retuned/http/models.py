@@ -114,6 +114,7 @@ def status(desk: Desk, model: str) -> dict[str, Any]:
             "expected_cpu_s": decision.expected_cpu_s,
         },
         "features": None if schema is None else schema.to_json(),
+        "gone": list(desk.intake.gone(model)),
     }
 
 

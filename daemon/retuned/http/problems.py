@@ -12,8 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
+from retuned.rows.body import TooLarge
 from retuned.rows.file import DiskFull
-from retuned.rows.ingest import BadPayload, UnsupportedContent
+from retuned.rows.formats import BadPayload, UnsupportedContent
 from retuned.rows.intake import NoModel
 from retuned.serve.champion import BadFeatures
 from retuned.tune.report import NoReport
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _STATUS: dict[type[Exception], tuple[int, str]] = {
     NoModel: (404, "no-model"),
+    TooLarge: (413, "too-large"),
     BadPayload: (400, "bad-payload"),
     UnsupportedContent: (415, "unsupported-content"),
     BadFeatures: (422, "bad-features"),

@@ -14,10 +14,12 @@ from starlette.responses import Response  # noqa: TC002 (as above)
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.rows.ingest import BadPayload, Rejected
-from retuned.rows.intake import Cargo, Parcel
+from retuned.http.upload import received
+from retuned.rows.formats import BadPayload
+from retuned.rows.intake import Cargo, Parcel, Taken
 from retuned.serve.champion import told
 from retuned.serve.served import Answers
+from retuned_pipelines.spec import Reaction
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,15 +38,24 @@ def routes(desk: Desk) -> APIRouter:
     """The routes of this room."""
     room = APIRouter(prefix="/v1/models/{model}", tags=["traffic"])
 
-    @room.post("/rows", summary="Append rows: JSON or NDJSON; safe to repeat")
-    async def rows(model: str, request: Request) -> Response:
-        parcel = await _parcel(Cargo.ROWS, request)
-        return await run_in_threadpool(_take, desk, model, parcel)
+    async def taken(model: str, cargo: Cargo, request: Request, *, strict: bool) -> Response:
+        async with received(request, desk.room) as payload:
+            parcel = Parcel(
+                cargo=cargo,
+                payload=payload,
+                content_type=request.headers.get("content-type", ""),
+                encoding=request.headers.get("content-encoding", ""),
+                is_strict=strict,
+            )
+            return await run_in_threadpool(_take, desk, model, parcel)
 
-    @room.post("/labels", summary="Append labels of rows by id; safe to repeat")
-    async def labels(model: str, request: Request) -> Response:
-        parcel = await _parcel(Cargo.LABELS, request)
-        return await run_in_threadpool(_take, desk, model, parcel)
+    @room.post("/rows", summary="Append rows: JSON, NDJSON, CSV, Arrow or Parquet; safe to repeat")
+    async def rows(model: str, request: Request, *, strict: bool = False) -> Response:
+        return await taken(model, Cargo.ROWS, request, strict=strict)
+
+    @room.post("/labels", summary="Append labels of rows by id, as rows; safe to repeat")
+    async def labels(model: str, request: Request, *, strict: bool = False) -> Response:
+        return await taken(model, Cargo.LABELS, request, strict=strict)
 
     @room.post("/predict", summary="Ask the champion")
     async def predict(model: str, request: Request) -> Response:
@@ -64,40 +75,40 @@ def routes(desk: Desk) -> APIRouter:
 def _take(desk: Desk, model: str, parcel: Parcel) -> Response:
     taken = desk.intake.take(model, parcel)
     if taken.receipt is None:
-        raise _all_refused(taken.rejected, of=parcel.cargo.value)
+        raise _all_refused(taken, parcel)
     body = {
         **asdict(taken.receipt),
-        "rejected": len(taken.rejected),
-        "reasons": _told(taken.rejected),
+        "rejected": taken.refused,
+        "quarantined": taken.quarantined,
+        "reasons": [item.told() for item in taken.rejected[:_TOLD]],
     }
     return answer(body)
 
 
-async def _parcel(cargo: Cargo, request: Request) -> Parcel:
-    kind = request.headers.get("content-type", "")
-    return Parcel(cargo=cargo, payload=await request.body(), content_type=kind)
-
-
-def _all_refused(rejected: Sequence[Rejected], *, of: str) -> Problem:
-    if not rejected:
+def _all_refused(taken: Taken, parcel: Parcel) -> Problem:
+    of = parcel.cargo.value
+    if not taken.rejected:
         return Problem(422, "nothing-sent", f"there are no {of} in the body")
-    first = rejected[0]
-    detail = f"none of {len(rejected)} {of} can be taken; the first: {first.reason}"
-    reasons = _told(rejected)
-    return Problem(422, "all-rejected", detail, rejected=len(rejected), reasons=reasons)
-
-
-def _told(rejected: Sequence[Rejected]) -> list[dict[str, object]]:
-    return [
-        {"index": item.index, "id": item.id, "reason": item.reason} for item in rejected[:_TOLD]
-    ]
+    first = taken.rejected[0]
+    more = {"rejected": taken.refused, "quarantined": taken.quarantined}
+    if parcel.is_strict:
+        detail = f"{taken.refused} {of} cannot be taken, so none was; the first: {first.reason}"
+        reasons = [item.told() for item in taken.rejected]
+        return Problem(422, "strict-refused", detail, **more, reasons=reasons)
+    detail = f"none of {taken.refused} {of} can be taken; the first: {first.reason}"
+    reasons = [item.told() for item in taken.rejected[:_TOLD]]
+    return Problem(422, "all-rejected", detail, **more, reasons=reasons)
 
 
 def _predict(desk: Desk, model: str, body: bytes) -> Response:
     begun = time.perf_counter()
     champion, spec = desk.champion(model), desk.keeper(model).spec
     records = _records(body)
-    _check_fields(records, {*champion.schema.names, spec.id, spec.time, spec.target})
+    if spec.schema.appeared is not Reaction.IGNORE:
+        # Features that were adopted since the champion was made are known too.
+        newer = desk.log(model).schema or champion.schema
+        fields = {*champion.schema.names, *newer.names, spec.id, spec.time, spec.target}
+        _check_fields(records, fields)
     ids = [record.get(spec.id) for record in records]
     predictions = []
     if records:

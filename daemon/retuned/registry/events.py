@@ -46,6 +46,7 @@ class EventKind(StrEnum):
     RECOVERED = "recovered"
     ABANDONED = "abandoned"
     RESTORED = "restored"
+    SCHEMA = "schema"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

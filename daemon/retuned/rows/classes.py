@@ -7,16 +7,19 @@ JSON type of all, and the first two classes are all that a binary task has.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retuned.rows.fields import label_value, refuse
+from retuned.rows.fields import typed
 from retuned_pipelines.schema import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import pyarrow as pa
+
     from retuned.rows.batch import LabelValue
-    from retuned_pipelines.spec import ModelSpec
+    from retuned.rows.fields import Value
 
 _PAIR = 2
 
@@ -54,30 +57,65 @@ def objection(value: LabelValue, known: Sequence[str], task: Task) -> str:
     return ""
 
 
-class LabelReader:
-    """Reads the labels of one request, one after the other."""
+def objections(values: pa.Array, known: Sequence[str], task: Task) -> dict[str, str]:
+    """Those of some labels, in the order in which they came, that cannot follow the first classes.
 
-    def __init__(self, spec: ModelSpec, known: Sequence[str]) -> None:
-        """Begin with the classes that the log remembers."""
-        self._spec = spec
-        self._known = tuple(known)
-        self._seen: set[LabelValue] = set(known)
+    Args:
+        values: labels as they are stored, null where there is none.
+        known: the first classes, as `RowLog.classes` remembers them.
+        task: what they are labels of.
 
-    def read(self, given: object) -> LabelValue:
-        """A label as it is stored; raises `Refusal`."""
-        value = label_value(given, self._spec)
-        if value in self._seen:
-            return value
-        reason = objection(value, self._known, self._spec.task)
+    Returns:
+        The reason by label.
+    """
+    refused: dict[str, str] = {}
+    if not task.is_classification:
+        return refused
+    for value in values.drop_null().unique().to_pylist():
+        reason = objection(value, known, task)
         if reason:
-            refuse(reason)
-        self._known = joined(self._known, [value], self._spec.task)
-        if isinstance(value, str):
-            self._seen.add(value)
-        return value
+            refused[value] = reason
+        else:
+            known = joined(known, [value], task)
+    return refused
+
+
+@dataclass(frozen=True, slots=True)
+class TextLabels:
+    """How labels are read in text formats, where ``1`` may be a number or text.
+
+    Attributes:
+        allowed: the types that a label may be read as, beside text.
+    """
+
+    allowed: tuple[type, ...]
+
+    @classmethod
+    def like(cls, column: pa.Array, known: Sequence[str], task: Task) -> TextLabels:
+        """As the first classes were, and without any as all of a column can be read."""
+        if not task.is_classification:
+            return cls((bool, int, float))
+        if known:
+            kind = _type(known[0])
+            return cls(_TYPES[kind])
+        found = {type(typed(text)) for text in column.drop_null().unique().to_pylist()}
+        alike = [types for types in _TYPES.values() if found <= set(types)]
+        return cls(alike[0] if alike else ())
+
+    def read(self, text: object) -> Value:
+        """A label's own value."""
+        found = typed(text)
+        return found if type(found) in self.allowed else text
 
 
 def _type(value: str) -> str:
     if value.startswith('"'):
         return "text"
     return "true or false" if value in {"true", "false"} else "a number"
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "a number": (int, float),
+    "true or false": (bool,),
+    "text": (),
+}

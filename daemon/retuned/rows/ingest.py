@@ -1,78 +1,147 @@
-"""From a request's bytes to valid rows and labels, with a reason for each one refused."""
+"""From pieces of a payload to valid rows and labels, with a reason for each one refused.
+
+Whole columns are read at once. Only records with something odd in them are looked at one by one,
+and that look decides: both ways take the same records, with the same values.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 
-from retuned.errors import PermanentError
-from retuned.rows.batch import LabelBatch, LabelValue, RowBatch
-from retuned.rows.classes import LabelReader
-from retuned.rows.fields import Refusal, id_of, id_text, refuse, time_of, value_of
-from retuned.rows.quarantine import cut
-from retuned_pipelines.schema import Feature, Kind, Schema
+from retuned.rows import columns
+from retuned.rows.batch import LabelBatch, RowBatch
+from retuned.rows.changes import agreed, claim_of, types_changed
+from retuned.rows.classes import TextLabels, objections
+from retuned.rows.fields import Refusal, id_of, id_text, label_value, refuse
+from retuned.rows.formats import JSON, NDJSON, BadPayload, UnsupportedContent, pieces
+from retuned.rows.infer import LABEL
+from retuned.rows.piece import NOTHING, Rejected, as_sent
+from retuned.rows.record import RecordReader
+from retuned.rows.terms import Terms
+from retuned_pipelines.schema import OWN
+from retuned_pipelines.spec import Reaction
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from numpy.typing import NDArray
+
+    from retuned.rows.columns import Doubt
+    from retuned.rows.formats import Payload
+    from retuned.rows.piece import Piece
+    from retuned.rows.terms import Change
+    from retuned_pipelines.schema import Kind, Schema
     from retuned_pipelines.spec import ModelSpec
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
-
-_OWN = "__"
-_LABEL = "label"
-_LABELS_GO = "labels go to /labels"
-
-
-class BadPayload(PermanentError):
-    """The body cannot be read at all."""
-
-
-class UnsupportedContent(PermanentError):
-    """The body is of a type that is not read here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """A row or label that was refused.
-
-    Attributes:
-        index: its position in the request, from 0.
-        id: its id, where it had one.
-        reason: what is wrong with it, and what is allowed.
-        record: the row or label as JSON text, cut where it is very long.
-    """
-
-    index: int
-    id: str | None
-    reason: str
-    record: str = ""
+__all__ = [
+    "JSON",
+    "NDJSON",
+    "BadPayload",
+    "ParsedLabels",
+    "ParsedRows",
+    "Rejected",
+    "UnsupportedContent",
+    "parse_labels",
+    "parse_rows",
+    "read_labels",
+    "read_rows",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParsedRows:
-    """The valid rows of a request, their schema, and what was refused."""
+    """The valid rows of a piece, their schema, what was refused, and how columns changed."""
 
     batch: RowBatch
     schema: Schema
     rejected: tuple[Rejected, ...]
+    changes: tuple[Change, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ParsedLabels:
-    """The valid labels of a request, and what was refused."""
+    """The valid labels of a piece, and what was refused.
+
+    Attributes:
+        batch: the labels (n).
+        indices: the position of each of them in the whole payload, int64 (n).
+        rejected: the others.
+    """
 
     batch: LabelBatch
+    indices: NDArray[np.int64]
     rejected: tuple[Rejected, ...]
 
 
+def read_rows(piece: Piece, terms: Terms, classes: Sequence[str] = ()) -> ParsedRows:
+    """Read a piece of rows.
+
+    A row is a record with the model's id field, its time field where it has one, features,
+    and the label where it is already known. Without a schema, one is inferred.
+
+    Args:
+        piece: the records.
+        terms: what they are read by.
+        classes: the first classes among the labels, as `RowLog.classes` remembers them.
+    """
+    schema, changes = agreed(piece, terms)
+    claim = claim_of(terms, schema, changes)
+    changed: dict[str, Kind] = {}
+    while True:
+        found = _rows(piece, terms, schema, classes, claim)
+        changed |= found.changed
+        grown = schema.grown(found.changed) if terms.changed is Reaction.ADOPT else schema
+        if grown == schema:
+            break
+        schema = grown
+    return ParsedRows(
+        batch=found.batch,
+        schema=schema,
+        rejected=_in_order([*piece.broken, *found.rejected]),
+        changes=(*changes, *types_changed(changed, terms, schema)),
+    )
+
+
+def read_labels(piece: Piece, spec: ModelSpec, classes: Sequence[str] = ()) -> ParsedLabels:
+    """Read a piece of labels: records with the id field, and ``label`` or the target field.
+
+    Args:
+        piece: the records.
+        spec: names of the fields.
+        classes: the first classes among the labels, as `RowLog.classes` remembers them.
+    """
+    fields = [name for name in dict.fromkeys([LABEL, spec.target]) if name in piece.names]
+    given, raw_ids = piece.columns([fields[0] if fields else LABEL, spec.id])
+    text = TextLabels.like(given, classes, spec.task) if piece.is_text else None
+    ids, doubt = columns.ids(raw_ids)
+    values, more = columns.labels(given, spec, text)
+    doubt = columns.either(doubt, more, ~columns.filled(values))
+    if len(fields) > 1:
+        doubt = np.ones(len(piece), dtype=bool)
+
+    def read(record: dict[str, Any]) -> tuple[Any, ...]:
+        name = id_of(record, spec)
+        found = record.get(LABEL, record.get(spec.target))
+        if found is None:
+            refuse(f"has no label: expected field 'label' or {spec.target!r}")
+        return name, label_value(found if text is None else text.read(found), spec)
+
+    sorted_out = _Sorted.of(piece, doubt, read, spec)
+    kept_ids, kept = sorted_out.together([ids, values])
+    mask, refused = _admitted(kept, sorted_out.places, piece, spec, classes)
+    indices = pa.array(piece.indices[sorted_out.places])
+    kept_ids, kept, indices = _kept([kept_ids, kept, indices], mask)
+    batch = LabelBatch(ids=kept_ids, values=kept)
+    rejected = _in_order([*piece.broken, *sorted_out.rejected, *refused])
+    return ParsedLabels(batch=batch, indices=indices.to_numpy(), rejected=rejected)
+
+
 def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
-    payload: bytes,
+    payload: Payload,
     content_type: str,
     spec: ModelSpec,
     schema: Schema | None,
@@ -80,186 +149,189 @@ def parse_rows(  # noqa: PLR0913 (a request, and what is known of the model)
     *,
     classes: Sequence[str] = (),
 ) -> ParsedRows:
-    """Read rows.
-
-    A row is an object with the model's id field, its time field where it has one, features,
-    and the label where it is already known. Without a schema, one is inferred: a feature is a
-    category if any row has text there, and a number otherwise.
+    """Read the rows of a payload of one piece, of whatever time.
 
     Args:
-        payload: JSON (an array of objects, one object, or ``{"rows": [...]}``) or NDJSON.
-        content_type: the request's.
+        payload: the bytes, or a file.
+        content_type: their media type.
         spec: names of the fields.
         schema: the features, where they are known.
         now_us: the time of rows without one, microseconds since the epoch.
         classes: the first classes among the labels, as `RowLog.classes` remembers them.
 
     Raises:
-        BadPayload: not JSON, or not objects.
-        UnsupportedContent: neither JSON nor NDJSON.
+        BadPayload: it cannot be read at all.
+        UnsupportedContent: it is of a type that is not read here.
+        ValueError: it is of more than one piece.
     """
-    records = _records(payload, content_type, "rows")
-    fixed = schema or _inferred(records, spec)
-    rejected: list[Rejected] = []
-    columns: list[list[Any]] = [[] for _ in fixed.features]
-    ids: list[str] = []
-    times: list[int] = []
-    labels: dict[int, LabelValue] = {}
-    reader, claim = LabelReader(spec, classes), _claim(spec, fixed)
-    allowed = {*fixed.names, spec.id, spec.target, *([spec.time] if spec.time else [])}
-    for index, record in enumerate(records):
-        name = id_text(record, spec)
-        try:
-            name = id_of(record, spec)
-            if claim:
-                refuse(claim)
-            time = time_of(record, spec, now_us)
-            values = _values(record, fixed.features, allowed)
-            label = record.get(spec.target)
-            if label is not None:
-                labels[len(ids)] = reader.read(label)
-        except Refusal as refusal:
-            labels.pop(len(ids), None)
-            rejected.append(_rejected(index, name, refusal, record))
-            continue
-        ids.append(name)
-        times.append(time)
-        for column, value in zip(columns, values, strict=True):
-            column.append(value)
-    batch = RowBatch(
-        ids=pa.array(ids, pa.string()),
-        time=np.array(times, dtype=np.int64),
-        is_timed=bool(spec.time),
-        features=_table(columns, fixed),
-        labels=_labels([labels.get(place) for place in range(len(ids))], spec),
-    )
-    return ParsedRows(batch=batch, schema=fixed, rejected=tuple(rejected))
+    terms = Terms.of(spec, schema, now_us)
+    return read_rows(_only(pieces(payload, content_type, "rows")), terms, classes)
 
 
 def parse_labels(
-    payload: bytes, content_type: str, spec: ModelSpec, *, classes: Sequence[str] = ()
+    payload: Payload, content_type: str, spec: ModelSpec, *, classes: Sequence[str] = ()
 ) -> ParsedLabels:
-    """Read labels: objects with the id field, and ``label`` or the target field.
-
-    Args:
-        payload: JSON or NDJSON.
-        content_type: the request's.
-        spec: names of the fields.
-        classes: the first classes among the labels, as `RowLog.classes` remembers them.
-
-    Raises:
-        BadPayload: not JSON, or not objects.
-        UnsupportedContent: neither JSON nor NDJSON.
-    """
-    rejected: list[Rejected] = []
-    ids, values = [], []
-    reader = LabelReader(spec, classes)
-    for index, record in enumerate(_records(payload, content_type, "labels")):
-        name = id_text(record, spec)
-        try:
-            name = id_of(record, spec)
-            given = record.get("label", record.get(spec.target))
-            if given is None:
-                refuse(f"has no label: expected field 'label' or {spec.target!r}")
-            value = reader.read(given)
-        except Refusal as refusal:
-            rejected.append(_rejected(index, name, refusal, record))
-            continue
-        ids.append(name)
-        values.append(value)
-    batch = LabelBatch(ids=pa.array(ids, pa.string()), values=_labels(values, spec))
-    return ParsedLabels(batch=batch, rejected=tuple(rejected))
+    """Read the labels of a payload of one piece; raises as `parse_rows` does."""
+    return read_labels(_only(pieces(payload, content_type, "labels")), spec, classes)
 
 
-def _records(payload: bytes, content_type: str, name: str) -> list[dict[str, Any]]:
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == NDJSON:
-        lines = [line for line in payload.splitlines() if line.strip()]
-        found: object = [_loads(line, f"line {n}: ") for n, line in enumerate(lines, 1)]
-    elif kind == JSON:
-        found = _loads(payload, "")
-        if isinstance(found, dict):
-            found = found.get(name, [found])
-    else:
-        message = f"content type {kind or 'missing'!r} is not read here: send {JSON} or {NDJSON}"
-        raise UnsupportedContent(message)
-    if not isinstance(found, list):
-        message = f"expected an array of objects, or an object with {name!r}"
-        raise BadPayload(message)
-    for index, record in enumerate(found):
-        if not isinstance(record, dict):
-            message = f"item {index} is {record!r:.80}, not an object"
-            raise BadPayload(message)
-    return found
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    batch: RowBatch
+    rejected: list[Rejected]
+    changed: dict[str, Kind]
 
 
-def _rejected(index: int, name: str | None, refusal: Refusal, record: dict[str, Any]) -> Rejected:
-    text = cut(orjson.dumps(record))
-    return Rejected(index=index, id=name, reason=str(refusal), record=text)
+def _rows(piece: Piece, terms: Terms, schema: Schema, classes: Sequence[str], claim: str) -> _Rows:
+    spec, names = terms.spec, schema.names
+    raw_ids, labels, *features = piece.columns([spec.id, spec.target, *names])
+    text = TextLabels.like(labels, classes, spec.task) if piece.is_text else None
+    reader = RecordReader(terms, schema, text=text, claim=claim)
+    ids, doubt = columns.ids(raw_ids)
+    times, late = _times(piece, terms)
+    read = [
+        columns.feature(values, feature.kind, is_text=piece.is_text)
+        for values, feature in zip(features, schema.features, strict=True)
+    ]
+    targets, wrong = columns.labels(labels, spec, text)
+    unknown = _unknown(piece, terms, schema)
+    doubt = columns.either(doubt, late, wrong, unknown, *(more for _, more in read))
+    if claim or not schema.features:
+        doubt = np.ones(len(piece), dtype=bool)
 
+    def look(record: dict[str, Any]) -> tuple[Any, ...]:
+        name, time, values, label = reader.read(record)
+        return name, time, label, *values
 
-def _loads(payload: bytes, where: str) -> object:
-    try:
-        found: object = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        message = f"{where}not valid JSON: {error}"
-        raise BadPayload(message) from error
-    return found
-
-
-def _inferred(records: Sequence[dict[str, Any]], spec: ModelSpec) -> Schema:
-    apart = {spec.id, spec.target, spec.time}
-    kinds: dict[str, Kind] = {}
-    for record in records:
-        for name, value in record.items():
-            if name in apart or name.startswith(_OWN):
-                continue
-            if isinstance(value, str):
-                kinds[name] = Kind.CATEGORY
-            elif value is None or isinstance(value, int | float):
-                kinds.setdefault(name, Kind.NUMBER)
-    if kinds.keys() == {_LABEL}:
-        # Labels that were sent to the wrong place must not become the model's only feature.
-        kinds.clear()
-    return Schema(tuple(Feature(name, kind) for name, kind in kinds.items()))
-
-
-def _table(columns: Sequence[Sequence[Any]], schema: Schema) -> pa.Table:
-    kinds = [feature.kind.arrow_type for feature in schema.features]
-    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    return pa.table(arrays, schema=schema.arrow)
-
-
-def _labels(values: Sequence[LabelValue | None], spec: ModelSpec) -> pa.Array:
-    return pa.array(values, pa.string() if spec.task.is_classification else pa.float64())
-
-
-def _values(record: dict[str, Any], features: tuple[Feature, ...], allowed: set[str]) -> list[Any]:
-    if not features:
-        refuse("has no feature: expected fields beside id, time and label; " + _LABELS_GO)
-    if not record.keys() <= allowed:
-        _refuse_fields(record.keys() - allowed)
-    return [value_of(record, feature) for feature in features]
-
-
-def _refuse_fields(unknown: set[str]) -> NoReturn:
-    if any(name.startswith(_OWN) for name in unknown):
-        refuse(f"names of fields that begin with {_OWN!r} are retuned's own")
-    reason = (
-        f"unknown field {', '.join(sorted(repr(name) for name in unknown))}: "
-        "the model's features were fixed by its first rows"
+    sorted_out = _Sorted.of(piece, doubt, look, spec)
+    arrays = [ids, pa.array(times), targets, *(array for array, _ in read)]
+    right = sorted_out.together(arrays)
+    mask, refused = _admitted(right[2], sorted_out.places, piece, spec, classes)
+    ids, moments, targets, *values = _kept(right, mask)
+    batch = RowBatch(
+        ids=ids,
+        time=moments.to_numpy(),
+        is_timed=bool(spec.time),
+        features=pa.table(values, schema=schema.arrow),
+        labels=targets,
     )
-    refuse(f"{reason}; {_LABELS_GO}" if _LABEL in unknown else reason)
+    return _Rows(
+        batch=batch, rejected=[*sorted_out.rejected, *refused], changed=dict(reader.changed)
+    )
 
 
-def _claim(spec: ModelSpec, schema: Schema) -> str:
-    """Why no row can be taken: the model file claims a feature for something else."""
-    claims = {"ID": spec.id, "TARGET": spec.target, "TIME": spec.time}
-    for key, name in claims.items():
-        if name in schema.names:
-            return (
-                f"{key}={name} in {spec.name}.env names a feature that this model's rows have had "
-                f"from the first: take {key} back, or give the new task a model file of another "
-                "name"
-            )
-    return ""
+def _times(piece: Piece, terms: Terms) -> tuple[NDArray[np.int64], Doubt]:
+    if not terms.spec.time:
+        return np.full(len(piece), terms.now_us, dtype=np.int64), None
+    [values] = piece.columns([terms.spec.time])
+    times, doubt = columns.times(values, is_text=piece.is_text)
+    outside = (times < terms.span.first_us) | (times > terms.span.last_us)
+    return times, columns.either(doubt, outside)
+
+
+def _unknown(piece: Piece, terms: Terms, schema: Schema) -> Doubt:
+    """Where there is something in fields that nobody knows."""
+    spec = terms.spec
+    allowed = {*schema.names, spec.id, spec.target, spec.time or spec.id}
+    is_ignored = terms.appeared is Reaction.IGNORE
+    names = [
+        name
+        for name in piece.names
+        if name not in allowed and not (is_ignored and name != LABEL and not name.startswith(OWN))
+    ]
+    return columns.either(*(columns.filled(values) for values in piece.columns(names)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sorted:
+    """Which records are right: those that were clear at once, and those after a look.
+
+    Attributes:
+        clear: positions of the former, int64.
+        found: what the look gave, by position, a tuple of values each.
+        rejected: what it refused.
+    """
+
+    clear: NDArray[np.int64]
+    found: dict[int, tuple[Any, ...]]
+    rejected: list[Rejected]
+
+    @classmethod
+    def of(
+        cls,
+        piece: Piece,
+        doubt: Doubt,
+        look: Callable[[dict[str, Any]], tuple[Any, ...]],
+        spec: ModelSpec,
+    ) -> _Sorted:
+        everything = np.arange(len(piece), dtype=np.int64)
+        if doubt is None:
+            return cls(clear=everything, found={}, rejected=[])
+        found, rejected = {}, []
+        places = np.flatnonzero(doubt).tolist()
+        for place, record in zip(places, piece.records(places), strict=True):
+            try:
+                found[place] = look(record)
+            except Refusal as refusal:
+                rejected.append(_rejected(int(piece.indices[place]), record, str(refusal), spec))
+        return cls(clear=everything[~doubt], found=found, rejected=rejected)
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Positions of all that are right, in order."""
+        return np.sort(np.concatenate([self.clear, np.array(list(self.found), dtype=np.int64)]))
+
+    def together(self, arrays: Sequence[pa.Array]) -> list[pa.Array]:
+        """Columns of all that are right, in order."""
+        if not self.found and (not len(arrays) or len(self.clear) == len(arrays[0])):
+            return list(arrays)
+        clear = pa.array(self.clear)
+        if not self.found:
+            return [array.take(clear) for array in arrays]
+        order = pa.array(np.argsort(np.concatenate([self.clear, np.array(list(self.found))])))
+        looked = zip(*self.found.values(), strict=True)
+        return [
+            pa.concat_arrays([array.take(clear), pa.array(values, array.type)]).take(order)
+            for array, values in zip(arrays, looked, strict=True)
+        ]
+
+
+def _admitted(
+    labels: pa.Array,
+    places: NDArray[np.int64],
+    piece: Piece,
+    spec: ModelSpec,
+    classes: Sequence[str],
+) -> tuple[pa.Array | None, list[Rejected]]:
+    """Which labels go with the first classes (None: all), and the refusals of the others."""
+    refused = objections(labels, classes, spec.task)
+    if not refused:
+        return None, []
+    values = labels.to_pylist()
+    wrong = [number for number, value in enumerate(values) if value in refused]
+    positions = places[wrong].tolist()
+    rejected = [
+        _rejected(int(piece.indices[place]), record, refused[values[number]], spec)
+        for number, place, record in zip(wrong, positions, piece.records(positions), strict=True)
+    ]
+    return pa.array([value not in refused for value in values]), rejected
+
+
+def _kept(arrays: Sequence[pa.Array], mask: pa.Array | None) -> list[pa.Array]:
+    return [array if mask is None else array.filter(mask) for array in arrays]
+
+
+def _rejected(index: int, record: dict[str, Any], reason: str, spec: ModelSpec) -> Rejected:
+    return Rejected(index=index, id=id_text(record, spec), reason=reason, record=as_sent(record))
+
+
+def _in_order(rejected: list[Rejected]) -> tuple[Rejected, ...]:
+    return tuple(sorted(rejected, key=lambda item: item.index))
+
+
+def _only(found: Iterable[Piece]) -> Piece:
+    several = list(found)
+    if len(several) > 1:
+        message = "the payload is of more than one piece"
+        raise ValueError(message)
+    return several[0] if several else NOTHING

@@ -21,7 +21,7 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
     """Refuse the labels of these rows.
 
     Args:
-        parsed: labels as they were read, from the first of a request on.
+        parsed: labels as they were read.
         late: ids of rows that waited longer than the horizon.
         spec: says what the horizon is.
     """
@@ -32,23 +32,23 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
         f"seconds for a first label, and counts as one that never got any; raise that in "
         f"{spec.name}.env and send it again, if it still matters"
     )
-    refused = {item.index for item in parsed.rejected}
-    count = len(parsed.batch) + len(refused)
-    places = [index for index in range(count) if index not in refused]
+    places = parsed.indices.tolist()
     names, values = parsed.batch.ids.to_pylist(), parsed.batch.values.to_pylist()
     rejected = [
         Rejected(index=index, id=name, reason=reason, record=_record(name, value, spec))
         for index, name, value in zip(places, names, values, strict=True)
         if name in late
     ]
-    in_time = pa.array([name not in late for name in names])
+    is_in_time = [name not in late for name in names]
+    in_time = pa.array(is_in_time)
     batch = replace(
         parsed.batch,
         ids=parsed.batch.ids.filter(in_time),
         values=parsed.batch.values.filter(in_time),
     )
     told = sorted((*parsed.rejected, *rejected), key=lambda item: item.index)
-    return replace(parsed, batch=batch, rejected=tuple(told))
+    indices = parsed.indices[is_in_time]
+    return replace(parsed, batch=batch, indices=indices, rejected=tuple(told))
 
 
 def _record(name: str, value: float | str, spec: ModelSpec) -> str:

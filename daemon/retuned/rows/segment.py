@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retuned_pipelines.column import as_kind
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -111,17 +113,19 @@ def read_segments(found: Sequence[Segment], forms: Forms) -> pa.Table:
         # Batches after their schema are what Arrow calls a stream: it reads many at once.
         stream = b"".join([stored.serialize().to_pybytes(), *(one.data for one in alike)])
         with pa.ipc.open_stream(stream) as reader:
-            parts.append(_conformed(reader.read_all(), wanted))
+            parts.append(_conformed(reader.read_all(), wanted, forms.newest))
     return pa.concat_tables(parts).combine_chunks()
 
 
-def _conformed(table: pa.Table, wanted: pa.Schema) -> pa.Table:
+def _conformed(table: pa.Table, wanted: pa.Schema, newest: Schema) -> pa.Table:
     if table.schema.equals(wanted):
         return table
-    columns = []
+    columns, kinds = [], newest.kinds
     for item in wanted:
         if item.name not in table.column_names:
             columns.append(pa.chunked_array([pa.nulls(table.num_rows, item.type)]))
+        elif item.name in kinds:
+            columns.append(as_kind(table[item.name], kinds[item.name]))
         else:
             columns.append(pc.cast(table[item.name], item.type))
     return pa.table(columns, schema=wanted)

@@ -36,6 +36,13 @@ class Metrics:
             ["model", "source", "outcome"],
             registry=self.registry,
         )
+        # Batches with a column that appeared, vanished, or changed its type.
+        self._schema_changes = Counter(
+            "retuned_schema_changes_total",
+            "Batches with a column that appeared, vanished, or changed its type.",
+            ["model", "change"],
+            registry=self.registry,
+        )
         # Rows that were predicted.
         self._predicted = Counter(
             "retuned_predictions_total", "Rows predicted.", ["model"], registry=self.registry
@@ -136,6 +143,10 @@ class Metrics:
     def parcel(self, model: str, source: str, outcome: str, count: int = 1) -> None:
         """Count files of the spool or entries of a stream: taken, failed or postponed."""
         self._parcels.labels(model, source, outcome).inc(count)
+
+    def schema_changed(self, model: str, change: str) -> None:
+        """Count a column of a batch that is not as it was."""
+        self._schema_changes.labels(model, change).inc()
 
     def predicted(self, model: str, rows: int, seconds: float) -> None:
         """Count a predict request."""

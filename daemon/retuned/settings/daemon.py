@@ -129,7 +129,16 @@ class HttpSettings(BaseModel):
         default=(), description="further names that the Host header may have, comma separated"
     )
     max_body_mb: int = Field(
-        default=64, ge=1, le=1024, description="largest request body, megabytes"
+        default=64,
+        ge=1,
+        le=1024,
+        description="largest request body that has to be in memory as a whole, unpacked, megabytes",
+    )
+    max_upload_mb: int = Field(
+        default=4096,
+        ge=1,
+        le=1_000_000,
+        description="largest body of rows or labels that is read in pieces, unpacked, megabytes",
     )
 
     @field_validator("hosts", mode="before")

@@ -123,7 +123,7 @@ def known_keys(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
     """All env keys of a settings class with their defaults, nested ones joined by ``__``."""
     keys: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        key = f"{prefix}{name.upper()}"
+        key = f"{prefix}{(info.alias or name).upper()}"
         nested = info.annotation
         if isinstance(nested, type) and hasattr(nested, "model_fields"):
             keys |= known_keys(nested, f"{key}__")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -26,12 +27,14 @@ from retuned.settings.policies import (
     LabelKeys,
     QuarantineKeys,
     RetainKeys,
+    RowsKeys,
     ScheduleKeys,
+    SchemaKeys,
     SearchKeys,
     ServeKeys,
     WatchKeys,
 )
-from retuned_pipelines.schema import Task  # noqa: TC001 (pydantic resolves annotations)
+from retuned_pipelines.schema import OWN, Feature, Kind, Task
 from retuned_pipelines.spec import (
     DEFAULT_METRIC,
     GatePolicy,
@@ -39,7 +42,9 @@ from retuned_pipelines.spec import (
     ModelSpec,
     QuarantinePolicy,
     RetainPolicy,
+    RowsPolicy,
     SchedulePolicy,
+    SchemaPolicy,
     SearchPolicy,
     ServePolicy,
     WatchPolicy,
@@ -71,6 +76,13 @@ class ModelFile(BaseSettings):
         description="scikit-learn scorer name; empty: neg_log_loss for classes, "
         "neg_mean_absolute_error for numbers",
     )
+    features: Annotated[tuple[Feature, ...], NoDecode] = Field(
+        default=(),
+        description="the features, name:kind, comma separated; kinds are number, integer, boolean, "
+        "category and timestamp; empty: as the first rows have them",
+    )
+    rows: RowsKeys = RowsKeys()
+    schema_: SchemaKeys = Field(default=SchemaKeys(), alias="schema")
     watch: WatchKeys = WatchKeys()
     search: SearchKeys = SearchKeys()
     gate: GateKeys = GateKeys()
@@ -86,6 +98,26 @@ class ModelFile(BaseSettings):
         for other in ("target", "time"):
             if value and value == info.data.get(other):
                 message = f"{value!r} is {other.upper()} already; they are different fields"
+                raise ValueError(message)
+        return value
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _declared(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(_feature(part.strip()) for part in value.split(",") if part.strip())
+
+    @field_validator("features")
+    @classmethod
+    def _are_features(cls, value: tuple[Feature, ...], info: ValidationInfo) -> tuple[Feature, ...]:
+        names = [feature.name for feature in value]
+        if len(set(names)) < len(names):
+            message = "names a feature twice"
+            raise ValueError(message)
+        for key in ("target", "time", "id"):
+            if info.data.get(key) in names:
+                message = f"names {info.data[key]!r}, which is {key.upper()}; that is no feature"
                 raise ValueError(message)
         return value
 
@@ -159,6 +191,17 @@ def load_model(path: Path) -> tuple[ModelSpec | None, list[Finding]]:
     return (None if findings else _spec(path.stem, read)), findings
 
 
+def _feature(text: str) -> Feature:
+    name, _, kind = text.rpartition(":")
+    if not name or kind not in set(Kind) or name.startswith(OWN):
+        message = (
+            f"{text!r} is no feature: expected name:kind, the name not beginning with {OWN}, and "
+            f"the kind one of {', '.join(Kind)}"
+        )
+        raise ValueError(message)
+    return Feature(name, Kind(kind))
+
+
 def _spec(name: str, read: ModelFile) -> ModelSpec:
     return ModelSpec(
         name=name,
@@ -167,6 +210,9 @@ def _spec(name: str, read: ModelFile) -> ModelSpec:
         time=read.time,
         id=read.id,
         metric=read.metric or DEFAULT_METRIC[read.task],
+        features=read.features,
+        rows=RowsPolicy(**_values(read.rows, RowsPolicy)),
+        schema=SchemaPolicy(**_values(read.schema_, SchemaPolicy)),
         watch=WatchPolicy(**_values(read.watch, WatchPolicy)),
         search=SearchPolicy(**_values(read.search, SearchPolicy)),
         gate=GatePolicy(**_values(read.gate, GatePolicy)),

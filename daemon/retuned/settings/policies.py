@@ -13,8 +13,11 @@ from retuned_pipelines.spec import (
     LabelPolicy,
     Method,
     QuarantinePolicy,
+    Reaction,
     RetainPolicy,
+    RowsPolicy,
     SchedulePolicy,
+    SchemaPolicy,
     SearchPolicy,
     ServePolicy,
     WatchPolicy,
@@ -26,6 +29,43 @@ _LONGEST_S = 366 * 86_400.0
 _WATCH, _SEARCH, _GATE, _SCHEDULE = WatchPolicy(), SearchPolicy(), GatePolicy(), SchedulePolicy()
 _SERVE, _RETAIN = ServePolicy(), RetainPolicy()
 _LABELS, _QUARANTINE = LabelPolicy(), QuarantinePolicy()
+_ROWS, _SCHEMA = RowsPolicy(), SchemaPolicy()
+
+
+class RowsKeys(BaseModel):
+    """Which rows are taken."""
+
+    model_config = _FROZEN
+    max_ahead_s: float = Field(
+        default=_ROWS.max_ahead_s,
+        ge=0,
+        description="seconds that a row's time may be ahead of the clock; 0: any",
+    )
+    max_age_s: float = Field(
+        default=_ROWS.max_age_s,
+        ge=0,
+        description="seconds that a row's time may be behind the clock; 0: any",
+    )
+
+
+class SchemaKeys(BaseModel):
+    """What happens when rows do not have the columns that the model knows."""
+
+    model_config = _FROZEN
+    appeared: Reaction = Field(
+        default=_SCHEMA.appeared,
+        description="an unknown column: refuse its rows, ignore it, or adopt it as a feature",
+    )
+    vanished: Reaction = Field(
+        default=_SCHEMA.vanished,
+        description="a column that no row of a batch has: refuse the rows, ignore it (missing "
+        "values), or adopt it (missing, and shown as gone)",
+    )
+    changed: Reaction = Field(
+        default=_SCHEMA.changed,
+        description="a value of another type: refuse its row, ignore the value (missing), or adopt "
+        "a kind that takes both",
+    )
 
 
 class WatchKeys(BaseModel):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from retuned.rows.ingest import JSON, NDJSON
+from retuned.rows.formats import JSON, NDJSON
 from retuned.rows.intake import Cargo, Parcel
 
 if TYPE_CHECKING:

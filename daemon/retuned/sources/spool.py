@@ -10,7 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError, TransientError
-from retuned.rows.ingest import BadPayload, UnsupportedContent
+from retuned.rows.formats import BadPayload, UnsupportedContent
 from retuned.rows.intake import Cargo, NoModel
 from retuned.sources.folder import Folder
 from retuned.sources.media import parcel_of
@@ -34,8 +34,6 @@ ATTEMPTS = 3
 
 RETRY_S = 5.0
 PURGE_EVERY_S = 600.0
-_TOLD = 10_000
-"""Rejected rows that are told beside a file; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +174,10 @@ class Spool:
             "cargo": one.cargo.value,
             "taken_at": datetime.fromtimestamp(self._clock.now(), UTC).isoformat(),
             **asdict(taken.receipt),
-            "rejected": len(taken.rejected),
+            "rejected": taken.refused,
+            "quarantined": taken.quarantined,
         }
-        rejected = [asdict(item) for item in taken.rejected[:_TOLD]]
+        rejected = [item.told() for item in taken.rejected]
         target = one.folder.done(one.file, receipt, rejected)
         self._metrics.parcel(one.model, SOURCE, "taken")
         told = "Taken from the spool: %s, %d accepted, %d rejected."
@@ -187,7 +186,7 @@ class Spool:
             told,
             target,
             taken.receipt.accepted,
-            len(taken.rejected),
+            taken.refused,
             extra={"action": "spool_taken", "model": one.model},
         )
 
@@ -229,6 +228,6 @@ class Spool:
 def _all_refused(cargo: Cargo, taken: Taken) -> str:
     if not taken.rejected:
         return f"there are no {cargo.value} in it"
-    lines = [f"none of {len(taken.rejected)} {cargo.value} can be taken:"]
-    lines += [f"{item.index}, id {item.id}: {item.reason}" for item in taken.rejected[:_TOLD]]
+    lines = [f"none of {taken.refused} {cargo.value} can be taken:"]
+    lines += [f"{item.index}, id {item.id}: {item.reason}" for item in taken.rejected]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from retuned.errors import RetunedError, TransientError
-from retuned.rows.ingest import BadPayload, UnsupportedContent
+from retuned.rows.formats import BadPayload, UnsupportedContent
 from retuned.rows.intake import Cargo
 from retuned.sources.entries import lots_of
 from retuned.sources.inbox import Inbox
@@ -209,11 +209,11 @@ class StreamSource:
     def _acknowledge(self, box: Inbox, lot: Lot, taken: Taken) -> None:
         self._inboxes.acknowledge(box, lot.ids, tuple(_refused(box, lot, taken)))
         self._metrics.parcel(box.model, SOURCE, "taken", len(lot.parts))
-        if taken.rejected:
+        if taken.refused:
             told = "%d of the %s that came by stream were refused; the first: %s"
             first = taken.rejected[0].reason
             extra = _extra(box, "stream_rejected")
-            _log.warning(told, len(taken.rejected), box.cargo.value, first, extra=extra)
+            _log.warning(told, taken.refused, box.cargo.value, first, extra=extra)
 
     def _refuse(self, box: Inbox, lot: Lot, reason: str) -> None:
         ((entry, _),) = lot.parts
@@ -248,7 +248,7 @@ def _refused(box: Inbox, lot: Lot, taken: Taken) -> Iterator[dict[str, str | byt
             yield _fields(box, entry, item.reason, orjson.dumps(record))
         else:
             ((entry, _),) = lot.parts
-            yield _fields(box, entry, f"{item.index}, id {item.id}: {item.reason}", b"")
+            yield _fields(box, entry, item.reason, item.record.encode())
 
 
 def _fields(box: Inbox, entry: Entry, reason: str, payload: bytes) -> dict[str, str | bytes]:

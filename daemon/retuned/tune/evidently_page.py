@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
+from retuned_pipelines.schema import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def page(reference: Window, current: Window) -> str:
     """Render Evidently's data drift preset as a self-contained HTML page.
 
-    Columns that have no value on either side are left out: Evidently cannot test them.
+    Columns that have no value on either side are left out: Evidently cannot test them. So are
+    moments, which move on by themselves.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -26,7 +27,9 @@ def page(reference: Window, current: Window) -> str:
         names = [
             feature.name
             for feature in reference.schema.features
-            if _has_values(reference, feature.name) and _has_values(current, feature.name)
+            if feature.kind is not Kind.TIMESTAMP
+            and _has_values(reference, feature.name)
+            and _has_values(current, feature.name)
         ]
         definition = DataDefinition(
             numerical_columns=[n for n in names if _is_number(reference, n)],
@@ -46,7 +49,7 @@ def _has_values(window: Window, name: str) -> bool:
 
 
 def _is_number(window: Window, name: str) -> bool:
-    return bool(pa.types.is_floating(window.features.schema.field(name).type))
+    return window.schema.kinds[name] in {Kind.NUMBER, Kind.INTEGER}
 
 
 def _frame(window: Window, names: list[str]) -> pd.DataFrame:

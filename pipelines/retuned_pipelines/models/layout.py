@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retuned_pipelines.column import instants, seconds, texts
 from retuned_pipelines.schema import Kind, Schema
 
 if TYPE_CHECKING:
@@ -53,21 +54,31 @@ class Layout:
     @property
     def category_columns(self) -> tuple[int, ...]:
         """Positions of the category features."""
-        return self._columns(Kind.CATEGORY)
+        return self._columns(is_category=True)
 
     @property
     def number_columns(self) -> tuple[int, ...]:
-        """Positions of the number features."""
-        return self._columns(Kind.NUMBER)
+        """Positions of the other features: numbers, truth values as 0 and 1, moments in seconds."""
+        return self._columns(is_category=False)
 
     def encode(self, features: pa.Table) -> NDArray[np.float64]:
-        """Encode a table of features: (n, features), float64."""
-        matrix = np.empty((features.num_rows, len(self.schema.features)))
+        """Encode a table of features: (n, features), float64.
+
+        The table may be of a later schema than the layout: a column that is gone is missing,
+        and one of a wider kind is read as what it was.
+        """
+        matrix = np.full((features.num_rows, len(self.schema.features)), np.nan)
         for position, feature in enumerate(self.schema.features):
+            if feature.name not in features.column_names:
+                continue
             column = features[feature.name]
             if feature.kind is Kind.CATEGORY:
                 known = pa.array(self.vocabularies[feature.name], pa.string())
-                column = pc.cast(pc.index_in(column, known), pa.float64())
+                column = pc.cast(pc.index_in(texts(column), known), pa.float64())
+            elif feature.kind is Kind.TIMESTAMP and pa.types.is_string(column.type):
+                column = seconds(instants(column))
+            else:
+                column = seconds(column)
             matrix[:, position] = pc.fill_null(column, float("nan")).to_numpy()
         return matrix
 
@@ -87,7 +98,8 @@ class Layout:
                 codes = {value: code for code, value in enumerate(self.vocabularies[name])}
                 column = [_code(record.get(name), codes) for record in records]
             else:
-                column = [_number(record.get(name)) for record in records]
+                read = _READ.get(feature.kind, _number)
+                column = [read(record.get(name)) for record in records]
             try:
                 matrix[:, position] = np.asarray(column, dtype=np.float64)
             except (OverflowError, TypeError, ValueError) as error:
@@ -107,8 +119,12 @@ class Layout:
         vocabularies = {name: tuple(known) for name, known in value["vocabularies"].items()}
         return cls(Schema.from_json(value["schema"]), vocabularies)
 
-    def _columns(self, kind: Kind) -> tuple[int, ...]:
-        return tuple(n for n, feature in enumerate(self.schema.features) if feature.kind is kind)
+    def _columns(self, *, is_category: bool) -> tuple[int, ...]:
+        return tuple(
+            n
+            for n, feature in enumerate(self.schema.features)
+            if (feature.kind is Kind.CATEGORY) == is_category
+        )
 
 
 _MISSING = float("nan")
@@ -135,11 +151,40 @@ def _number(value: object) -> object:
     return value if isinstance(value, int | float) else _REFUSED
 
 
+def _integer(value: object) -> object:
+    number = _number(value)
+    is_fraction = isinstance(value, float) and not value.is_integer()
+    return _REFUSED if is_fraction else number
+
+
+def _boolean(value: object) -> object:
+    number = _number(value)
+    return number if value is None or number in {0, 1} else _REFUSED
+
+
+def _moment(value: object) -> object:
+    if not isinstance(value, str):
+        return _number(value)
+    found = seconds(instants(pa.array([value], pa.string())))[0].as_py()
+    return _REFUSED if found is None else found
+
+
+_READ = {Kind.INTEGER: _integer, Kind.BOOLEAN: _boolean, Kind.TIMESTAMP: _moment}
+
+_WANTED = {
+    Kind.NUMBER: "a number",
+    Kind.INTEGER: "a whole number",
+    Kind.BOOLEAN: "true or false",
+    Kind.CATEGORY: "text",
+    Kind.TIMESTAMP: "a time (ISO 8601 text, or seconds since the epoch)",
+}
+
+
 def _complaint(records: Sequence[Mapping[str, Any]], name: str, kind: Kind) -> str:
-    allowed = (int, float) if kind is Kind.NUMBER else str
     for number, record in enumerate(records):
         value = record.get(name)
-        if value is not None and not isinstance(value, allowed):
-            wanted = "a number or null" if kind is Kind.NUMBER else "text or null"
-            return f"row {number}, field {name!r}: {value!r} is not {wanted}"
+        read = _READ.get(kind, _number)
+        code = _code(value, {}) if kind is Kind.CATEGORY else read(value)
+        if code is _REFUSED:
+            return f"row {number}, field {name!r}: {value!r} is not {_WANTED[kind]} or null"
     return f"field {name!r} has a number that is too large"

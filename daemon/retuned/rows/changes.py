@@ -1,0 +1,104 @@
+"""Columns that appear, vanish, or hold values of another kind than before."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from retuned.rows.infer import LABEL, inferred, kinds_of
+from retuned.rows.terms import Change, Happened
+from retuned_pipelines.spec import Reaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from retuned.rows.piece import Piece
+    from retuned.rows.terms import Terms
+    from retuned_pipelines.schema import Kind, Schema
+
+
+def agreed(piece: Piece, terms: Terms) -> tuple[Schema, tuple[Change, ...]]:
+    """The features that a piece is read by, and the columns that are new or not there."""
+    if terms.schema is None:
+        return inferred(piece, terms.spec), ()
+    if not len(piece):
+        return terms.schema, ()
+    spec, schema, names = terms.spec, terms.schema, piece.names
+    apart = {*schema.names, spec.id, spec.target, spec.time, LABEL}
+    new = kinds_of(piece, [name for name in names if name not in apart])
+    changes = [_change(Happened.APPEARED, name, terms.appeared, found=new[name]) for name in new]
+    here = set(names)
+    changes += [
+        _change(Happened.VANISHED, feature.name, terms.vanished, was=feature.kind)
+        for feature in schema.features
+        if feature.name not in here
+    ]
+    if terms.appeared is Reaction.ADOPT:
+        schema = schema.grown(new)
+    return schema, tuple(changes)
+
+
+def types_changed(changed: Mapping[str, Kind], terms: Terms, schema: Schema) -> tuple[Change, ...]:
+    """The columns with values of another kind than theirs."""
+    known = (terms.schema or schema).kinds
+    return tuple(
+        _change(Happened.CHANGED, name, terms.changed, was=known.get(name), found=kind)
+        for name, kind in changed.items()
+    )
+
+
+def claim_of(terms: Terms, schema: Schema, changes: Sequence[Change]) -> str:
+    """Why no row of a piece can be taken; "" if it can.
+
+    The model file claims a feature for something else, or declares it as what it is not, or
+    a column is not there that has to be.
+    """
+    spec = terms.spec
+    claims = {"ID": spec.id, "TARGET": spec.target, "TIME": spec.time}
+    for key, name in claims.items():
+        if name in schema.names:
+            return (
+                f"{key}={name} in {spec.name}.env names a feature that this model's rows have had "
+                f"from the first: take {key} back, or give the new task a model file of another "
+                "name"
+            )
+    for feature in spec.features:
+        kind = schema.kinds.get(feature.name, feature.kind)
+        if kind.joined(feature.kind) not in {kind, feature.kind}:
+            return (
+                f"FEATURES in {spec.name}.env says {feature.name}:{feature.kind}, and in this "
+                f"model's rows it has been a {kind}: take that back, or begin a model file of "
+                "another name"
+            )
+    gone = [
+        change.column
+        for change in changes
+        if change.happened is Happened.VANISHED and change.reaction is Reaction.REFUSE
+    ]
+    if gone:
+        names = ", ".join(map(repr, gone))
+        return f"no row of the batch has field {names}, a feature of the model (SCHEMA__VANISHED)"
+    return ""
+
+
+def declared(schema: Schema | None, terms_features: Schema) -> Schema | None:
+    """What the model file declares, beside what the rows have had so far."""
+    if schema is None:
+        return terms_features if terms_features.features else None
+    kinds = {
+        feature.name: feature.kind
+        for feature in terms_features.features
+        if feature.name not in schema.kinds
+        or schema.kinds[feature.name].joined(feature.kind) is feature.kind
+    }
+    return schema.grown(kinds)
+
+
+def _change(
+    happened: Happened,
+    name: str,
+    reaction: Reaction,
+    *,
+    was: Kind | None = None,
+    found: Kind | None = None,
+) -> Change:
+    return Change(happened=happened, column=name, reaction=reaction, was=was, found=found)
