@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from retuned.errors import PermanentError, RetunedError, TransientError
+from retuned.settings import load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+DEFAULT = "http://127.0.0.1:8420"
 
 WAIT_S = 130.0
 """A report may take two minutes to render."""
@@ -19,6 +24,32 @@ _UNIX = "unix:"
 
 class Unreachable(RetunedError):
     """No daemon answers at the address."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What the daemon answered, be it a problem.
+
+    Attributes:
+        status: HTTP status code.
+        body: the answer; of a problem its members.
+        retry_after: seconds after which asking again makes sense; None where nothing is said.
+    """
+
+    status: int
+    body: Mapping[str, Any]
+    retry_after: float | None
+
+
+def api_of(url: str | None, env_file: Path | None) -> Api:
+    """The daemon at an address, or where its settings say, or where it is by default.
+
+    Raises:
+        ConfigError: the settings are wrong.
+    """
+    if url:
+        return Api(url)
+    return Api(load(env_file).http.listen if env_file else DEFAULT)
 
 
 class Api:
@@ -67,6 +98,35 @@ class Api:
         """Let something go; errors as for `get`."""
         return self._ask("DELETE", path)
 
+    def send(self, path: str, content: bytes, content_type: str) -> Reply:
+        """Send bytes; a problem is an answer too.
+
+        Raises:
+            Unreachable: nobody answers; they may have been taken.
+        """
+        headers = {"content-type": content_type}
+        response = self._request("POST", path, content=content, headers=headers)
+        after = response.headers.get("retry-after", "")
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        return Reply(
+            status=response.status_code,
+            body=body if isinstance(body, dict) else {"detail": _told(response)},
+            retry_after=float(after) if after.isdigit() else None,
+        )
+
+    def _request(self, method: str, path: str, **what: Any) -> httpx.Response:  # noqa: ANN401
+        try:
+            return self._http.request(method, path, **what)
+        except httpx.TransportError as error:
+            message = (
+                f"no daemon answers at {self.address} ({error}): start one with 'retuned serve', "
+                "or name its address with --url"
+            )
+            raise Unreachable(message) from error
+
     def _ask(
         self,
         method: str,
@@ -75,14 +135,7 @@ class Api:
         params: dict[str, str] | None = None,
         json: object = None,
     ) -> dict[str, Any]:
-        try:
-            response = self._http.request(method, path, params=params, json=json)
-        except httpx.TransportError as error:
-            message = (
-                f"no daemon answers at {self.address} ({error}): start one with 'retuned serve', "
-                "or name its address with --url"
-            )
-            raise Unreachable(message) from error
+        response = self._request(method, path, params=params, json=json)
         if response.is_success:
             return dict(response.json())
         message = _told(response)

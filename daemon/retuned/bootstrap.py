@@ -38,9 +38,13 @@ from retuned.runtime.notify import Systemd, watchdog_interval_s
 from retuned.runtime.schedule import Schedule
 from retuned.runtime.signals import signals
 from retuned.runtime.supervisor import Supervisor
+from retuned.runtime.thread import on_thread
 from retuned.serve.served_log import ServedLog
 from retuned.serve.stage import Stage
 from retuned.settings import load, load_models
+from retuned.sources.inbox import Inboxes
+from retuned.sources.spool import Spool
+from retuned.sources.stream import StreamSource
 from retuned.tune.bench import Bench
 from retuned.tune.local import LocalExecutor
 from retuned.tune.report import Reports
@@ -49,11 +53,13 @@ from retuned.workshop import Workshop
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from fastapi import FastAPI
 
     from retuned.rows.log import RowLog
+    from retuned.runtime.clock import Clock
     from retuned.settings import Settings
     from retuned_pipelines.spec import ModelSpec
 
@@ -62,6 +68,7 @@ _log = logging.getLogger(__name__)
 QUICK_THREADS = 8
 REDIS_TURN_S = 0.5
 REDIS_ATTEMPTS = 5
+DAY_S = 86400.0
 
 
 def serve(env_file: Path | None) -> int:
@@ -100,6 +107,7 @@ class _Daemon:
     forwarder: Forwarder
     housekeeping: Housekeeping
     roster: Roster
+    sources: Mapping[str, Callable[[threading.Event], None]]
     stack: ExitStack
 
 
@@ -120,6 +128,8 @@ async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis
             supervisor.run("registry", daemon.forwarder.run())
             supervisor.run("rows", daemon.housekeeping.run())
             supervisor.run("watchdog", _stay_alive(systemd))
+            for name, run in daemon.sources.items():
+                supervisor.run(name, on_thread(name, run))
             if redis is not None:
                 supervisor.run("redis", _keep(redis))
             systemd.ready()
@@ -241,14 +251,50 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     stack.callback(schedule.stop)
     stack.callback(stop.set)
     bench.warm_up()
+    sources = _sources(settings, lambda: roster.keepers, intake, metrics, clock, stack)
     housekeeping = Housekeeping(rows=rows, keepers=lambda: roster.keepers, clock=clock)
     return _Daemon(
         app=build(desk),
         forwarder=forwarder,
         housekeeping=housekeeping,
         roster=roster,
+        sources=sources,
         stack=stack,
     )
+
+
+def _sources(  # noqa: PLR0913, PLR0917 (what sources share)
+    settings: Settings,
+    models: Callable[[], Collection[str]],
+    intake: Intake,
+    metrics: Metrics,
+    clock: Clock,
+    stack: ExitStack,
+) -> Mapping[str, Callable[[threading.Event], None]]:
+    """Sources beside HTTP by name, as what each of their threads runs."""
+    sources: dict[str, Callable[[threading.Event], None]] = {}
+    if settings.spool.every_s:
+        sources["spool"] = Spool(
+            settings.spool_dir,
+            models=models,
+            take=intake.take,
+            every_s=settings.spool.every_s,
+            keep_done_s=settings.spool.keep_done_days * DAY_S,
+            metrics=metrics,
+            clock=clock,
+        ).run
+    if settings.stream.url:
+        client = connect(settings.stream)
+        stack.callback(client.close)
+        sources["stream"] = StreamSource(
+            Inboxes(client, prefix=settings.stream.prefix),
+            models=models,
+            take=intake.take,
+            keep_s=settings.stream.keep_s,
+            metrics=metrics,
+            clock=clock,
+        ).run
+    return sources
 
 
 async def _keep(redis: EmbeddedRedis) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from retuned.settings import RedisSettings, Settings
+    from retuned.settings import ServerSettings, Settings
 
 LEAST_MB = 1000
 """Free disk space below which the check fails."""
@@ -55,9 +55,27 @@ def _findings(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"{settings.models_dir}: no model file; put <name>.env there"
     yield from _state(settings.state_dir)
     if settings.redis.url:
-        yield from _server(settings.redis)
+        yield from _server(settings.redis, "Redis")
     else:
         yield _private(settings.state_dir)
+    private = (settings.state_dir / "redis" / "redis.sock").absolute()
+    if settings.stream.url and settings.stream.url != f"unix://{private}":
+        yield from _server(settings.stream, "Redis of the streams")
+    if settings.spool.every_s and settings.spool.dir is not None:
+        yield _spool(settings.spool.dir)
+
+
+def _spool(directory: Path) -> tuple[bool, str]:
+    # Not Path.is_dir, which raises where this user may not look.
+    if not os.path.isdir(directory):  # noqa: PTH112
+        return (
+            False,
+            f"RETUNED_SPOOL__DIR={directory} is not there: make it, for this user to write",
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        told = "may not be written: give this user the right to"
+        return False, f"RETUNED_SPOOL__DIR={directory} {told}"
+    return True, f"spool: {directory}"
 
 
 def _state(directory: Path) -> Iterator[tuple[bool, str]]:
@@ -90,26 +108,26 @@ def _private(state_dir: Path) -> tuple[bool, str]:
     return True, f"Redis: a private one ({binary}); RETUNED_REDIS__URL is not set"
 
 
-def _server(redis: RedisSettings) -> Iterator[tuple[bool, str]]:
+def _server(server: ServerSettings, name: str) -> Iterator[tuple[bool, str]]:
     try:
-        client = connect(redis)
-        version = ping(client)
-        with translated():
+        client = connect(server)
+        version = ping(client, prefix=server.prefix)
+        with translated(prefix=server.prefix):
             # Not CONFIG GET, which hosted servers refuse.
             memory: Any = client.info("memory")
             durable: Any = client.info("persistence")
     except RetunedError as error:
-        yield False, f"RETUNED_REDIS__URL: {error}"
+        yield False, f"{server.prefix}URL: {error}"
         return
-    yield True, f"Redis {version} answers"
+    yield True, f"{name} {version} answers"
     policy = memory.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield (
             False,
             (
-                f"Redis may throw the registry away (maxmemory-policy {policy}): "
+                f"{name} may throw away what it holds (maxmemory-policy {policy}): "
                 "set maxmemory-policy noeviction"
             ),
         )
     if not durable.get("aof_enabled"):
-        yield False, "Redis does not write what it promises to disk: set appendonly yes"
+        yield False, f"{name} does not write what it promises to disk: set appendonly yes"

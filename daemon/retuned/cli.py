@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_questions(commands)
     _add_wishes(commands)
     _add_quarantine(commands)
+    _add_feeding(commands)
     return parser
 
 
@@ -151,6 +152,29 @@ def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser
     command.set_defaults(run=_quarantine, question="quarantine")
 
 
+def _add_feeding(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    what = "send a file of rows or labels; run again after an interruption, it goes on"
+    ingest = commands.add_parser("ingest", help=what, description=what)
+    ingest.add_argument(
+        "file", type=Path, metavar="FILE", help="NDJSON, CSV (both also .gz, .zst), Parquet, Arrow"
+    )
+    ingest.add_argument("--model", required=True, help="whose rows they are")
+    ingest.add_argument("--labels", action="store_true", help="it holds labels, not rows")
+    ingest.add_argument(
+        "--batch-rows", type=_count, default=5000, metavar="N", help="sent at a time (default 5000)"
+    )
+    ingest.add_argument("--restart", action="store_true", help="begin again from the first one")
+    _add_address(ingest)
+    ingest.set_defaults(run=_ingest)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
 def _add_env_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--env-file", type=Path, metavar="FILE", help="the daemon's settings, see configs/"
@@ -204,6 +228,12 @@ def _quarantine(args: argparse.Namespace) -> int:
 
     (resend if args.resend else clear if args.clear else ask)(args)
     return OK
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from retuned.backfill.run import main as ingest  # noqa: PLC0415 (as above)
+
+    return ingest(args)
 
 
 def _wish(args: argparse.Namespace) -> int:

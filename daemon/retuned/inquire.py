@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from retuned.api import Api
+from retuned.api import api_of
 from retuned.screen import screen
-from retuned.settings import load
 from retuned.tell import recipe_in_words, shares_in_words, tell
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-DEFAULT = "http://127.0.0.1:8420"
 _NARROW = 100
 _WIDEST = 200
 
@@ -32,7 +30,7 @@ def ask(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or what was asked for is not there.
     """
-    api = _api(args)
+    api = api_of(args.url, args.env_file)
     try:
         found = api.get(_path(args), **({"limit": args.limit} if "limit" in args else {}))
     finally:
@@ -50,7 +48,7 @@ def wish(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    api = _api(args)
+    api = api_of(args.url, args.env_file)
     try:
         body = {"who": getpass.getuser(), "reason": args.reason}
         found = api.post(f"/v1/models/{args.model}/{args.wish}", body)
@@ -65,7 +63,7 @@ def resend(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it cannot be taken now.
     """
-    api = _api(args)
+    api = api_of(args.url, args.env_file)
     try:
         found = api.post(f"/v1/models/{args.model}/quarantine/resend", {"all": True})
     finally:
@@ -84,7 +82,7 @@ def clear(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    api = _api(args)
+    api = api_of(args.url, args.env_file)
     try:
         found = api.delete(f"/v1/models/{args.model}/quarantine")
     finally:
@@ -93,12 +91,6 @@ def clear(args: Namespace) -> None:
         print(json.dumps(found, indent=2))
         return
     print(f"{args.model}: {found['removed']:,} let go.")
-
-
-def _api(args: Namespace) -> Api:
-    if args.url:
-        return Api(args.url)
-    return Api(load(args.env_file).http.listen if args.env_file else DEFAULT)
 
 
 def _path(args: Namespace) -> str:

@@ -146,6 +146,33 @@ def test_a_redis_that_is_away_is_told(directory: Path, monkeypatch: pytest.Monke
     assert "cannot be reached" in told()[2][0]
 
 
+def test_the_redis_of_the_streams_is_told_beside_the_registrys(
+    redis: EmbeddedRedis, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNED_STREAM__URL", f"unix://{redis.socket}")
+    assert any(line.startswith("Redis of the streams") for line in told()[1])
+    monkeypatch.setenv("RETUNED_STREAM__URL", f"unix://{directory}/nobody.sock")
+    (line,) = told()[2]
+    assert line.startswith("RETUNED_STREAM__URL: ")
+
+
+def test_streams_in_the_private_redis_wait_for_the_daemon_to_start_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNED_STREAM__URL", f"unix://{directory}/state/redis/redis.sock")
+    assert told()[2] == []
+
+
+def test_a_spool_that_is_not_there_is_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETUNED_SPOOL__DIR", str(directory / "spool"))
+    (line,) = told()[2]
+    assert line.startswith("RETUNED_SPOOL__DIR=")
+    (directory / "spool").mkdir()
+    assert f"spool: {directory / 'spool'}" in told()[1]
+
+
 # Gives up root's rights after the imports, and looks where it may not.
 WITHOUT_RIGHTS = """
 import os, sys

@@ -18,7 +18,8 @@ from retuned.cli import FAILED, OK, UNREACHABLE, USAGE, main
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "serve check demo status models versions drift studies events quarantine retune pause resume"
+    "serve check demo status models versions drift studies events quarantine retune pause resume "
+    "ingest"
 )
 HEAVY = {"numpy", "pandas", "pyarrow", "lightgbm", "sklearn", "optuna", "pydantic", "httpx", "rich"}
 

@@ -16,10 +16,12 @@ from retuned.errors import ConfigError, PermanentError, TransientError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from retuned.settings import RedisSettings
+    from retuned.settings import ServerSettings
 
 OLDEST = (6, 2)
 """The oldest release that the scripts run on."""
+
+REGISTRY = "RETUNED_REDIS__"
 
 CONNECT_S = 3.0
 ANSWER_S = 4.0
@@ -30,7 +32,7 @@ _PASSING = (failed.ClusterDownError, failed.MasterDownError, failed.TryAgainErro
 _PASSING_TEXTS = ("BUSY ", "NOREPLICAS ")
 
 
-def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redis.Redis:
+def connect(source: ServerSettings | Path, *, answer_s: float = ANSWER_S) -> redis.Redis:
     """Make a client; nothing is connected before its first command.
 
     Commands are never repeated by the client: a repeated one could count twice. It returns
@@ -56,25 +58,29 @@ def connect(source: RedisSettings | Path, *, answer_s: float = ANSWER_S) -> redi
     if source.username:
         options["username"] = source.username
     if source.password_file is not None:
-        options["password"] = _password(source.password_file)
+        options["password"] = _password(source.password_file, source.prefix)
     if source.tls_ca_file is not None:
         options["ssl_ca_certs"] = str(source.tls_ca_file)
     try:
         return redis.Redis.from_url(source.url, **options)
     except (ValueError, TypeError) as error:
-        message = f"RETUNED_REDIS__URL={_shown(source.url)} cannot be used: {error}"
+        message = f"{source.prefix}URL={_shown(source.url)} cannot be used: {error}"
         raise ConfigError(message) from error
 
 
-def ping(client: redis.Redis) -> str:
+def ping(client: redis.Redis, *, prefix: str = REGISTRY) -> str:
     """Ask for the server's version.
+
+    Args:
+        client: of the server.
+        prefix: of the keys that tell where it is.
 
     Raises:
         ConfigError: it is older than 6.2.
         TransientError: it is away.
         PermanentError: it refuses us.
     """
-    with translated():
+    with translated(prefix=prefix):
         found: Any = client.info("server")
     version = str(found["redis_version"])
     numbers = tuple(int(part) for part in version.split(".")[:2])
@@ -85,8 +91,11 @@ def ping(client: redis.Redis) -> str:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(*, prefix: str = REGISTRY) -> Iterator[None]:
     """Turn errors of the client into ours.
+
+    Args:
+        prefix: of the keys that tell where the server is.
 
     Raises:
         TransientError: the server is away, busy, loading, or out of memory.
@@ -96,24 +105,24 @@ def translated() -> Iterator[None]:
         yield
     except (failed.AuthenticationError, failed.NoPermissionError) as error:
         message = (
-            f"Redis refuses this user: {error}. Check RETUNED_REDIS__USERNAME and "
-            "RETUNED_REDIS__PASSWORD_FILE, and the user's rights (ACL GETUSER)."
+            f"Redis refuses this user: {error}. Check {prefix}USERNAME and "
+            f"{prefix}PASSWORD_FILE, and the user's rights (ACL GETUSER)."
         )
         raise PermanentError(message) from error
     except (failed.BusyLoadingError, failed.ConnectionError, failed.TimeoutError) as error:
         message = f"Redis cannot be reached: {error}"
         raise TransientError(message) from error
     except failed.RedisError as error:
-        raise _refusal(error) from error
+        raise _refusal(error, prefix) from error
 
 
-def _refusal(error: failed.RedisError) -> TransientError | PermanentError:
+def _refusal(error: failed.RedisError, prefix: str) -> TransientError | PermanentError:
     """What an error reply means; 6.2 reports those of scripts as text, without a type."""
     text = str(error)
     if isinstance(error, failed.OutOfMemoryError) or "-OOM " in text:
         message = f"Redis is out of memory: {text}. Raise its maxmemory."
     elif isinstance(error, failed.ReadOnlyError) or "-READONLY " in text:
-        message = f"Redis is a replica: {text}. Let RETUNED_REDIS__URL name the primary."
+        message = f"Redis is a replica: {text}. Let {prefix}URL name the primary."
     elif "MISCONF" in text:
         message = f"Redis cannot write to its disk: {text}"
     elif isinstance(error, _PASSING) or text.startswith(_PASSING_TEXTS):
@@ -123,11 +132,11 @@ def _refusal(error: failed.RedisError) -> TransientError | PermanentError:
     return TransientError(message, retry_after=30.0)
 
 
-def _password(path: Path) -> str:
+def _password(path: Path, prefix: str) -> str:
     try:
         return path.read_text().strip()
     except OSError as error:
-        message = f"RETUNED_REDIS__PASSWORD_FILE={path} cannot be read: {error.strerror}"
+        message = f"{prefix}PASSWORD_FILE={path} cannot be read: {error.strerror}"
         raise ConfigError(message) from error
 
 

@@ -61,3 +61,13 @@ def trials(model: str, name: str) -> str:
 def changes(model: str) -> str:
     """Channel: the name of each new champion or revision."""
     return f"retuned:{{{model}}}:changes"
+
+
+def inbox(model: str, cargo: str) -> str:
+    """Stream that producers write to: ``rows`` or ``labels``, fields ``payload`` and ``type``."""
+    return f"retuned:{{{model}}}:in:{cargo}"
+
+
+def refused(model: str) -> str:
+    """Stream: the newest of what came by stream and could not be taken, with the reason."""
+    return f"retuned:{{{model}}}:in:failed"

@@ -321,14 +321,14 @@ def _check_names(names: Sequence[str], where: str) -> None:
 
 
 def _arrow_stream(payload: Payload) -> Iterator[Piece]:
-    with _mapped(payload) as source, _translated("an Arrow IPC stream"):
+    with _seekable(payload) as source, _translated("an Arrow IPC stream"):
         if source.size():
             with pa.ipc.open_stream(source) as reader:
                 yield from _tables(reader)
 
 
 def _arrow_file(payload: Payload) -> Iterator[Piece]:
-    with _mapped(payload) as source, _translated("an Arrow IPC file"):
+    with _seekable(payload) as source, _translated("an Arrow IPC file"):
         reader = pa.ipc.open_file(source)
         yield from _tables(reader.get_batch(n) for n in range(reader.num_record_batches))
 
@@ -336,7 +336,7 @@ def _arrow_file(payload: Payload) -> Iterator[Piece]:
 def _parquet(payload: Payload) -> Iterator[Piece]:
     import pyarrow.parquet as reader  # noqa: PLC0415 (slow to import, and seldom needed)
 
-    with _mapped(payload) as source, _translated("Parquet"):
+    with _seekable(payload) as source, _translated("Parquet"):
         file = reader.ParquetFile(source)
         yield from _tables(file.iter_batches(batch_size=AT_ONCE, use_threads=False))
 
@@ -369,12 +369,16 @@ def _opened(payload: Payload) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _mapped(payload: Payload) -> Iterator[Any]:
-    """A file as Arrow reads it: mapped into memory, so that what was read can be let go."""
+def _seekable(payload: Payload) -> Iterator[Any]:
+    """A file as Arrow reads it.
+
+    Not mapped into memory: whoever cuts a mapped file short (a producer that writes to the spool
+    in place) ends the process.
+    """
     if isinstance(payload, bytes):
         yield pa.BufferReader(payload)
     elif payload.stat().st_size:
-        with pa.memory_map(str(payload)) as source:
+        with pa.OSFile(str(payload)) as source:
             yield source
     else:
         yield pa.BufferReader(b"")

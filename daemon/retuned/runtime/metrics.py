@@ -29,6 +29,13 @@ class Metrics:
             ["model", "kind", "outcome"],
             registry=self.registry,
         )
+        # Files and stream entries, by what became of them: taken, failed, postponed.
+        self._parcels = Counter(
+            "retuned_source_parcels_total",
+            "Files of the spool and entries of streams.",
+            ["model", "source", "outcome"],
+            registry=self.registry,
+        )
         # Batches with a column that appeared, vanished, or changed its type.
         self._schema_changes = Counter(
             "retuned_schema_changes_total",
@@ -132,6 +139,10 @@ class Metrics:
         """Count rows or labels by what became of them."""
         for outcome, count in outcomes.items():
             self._ingested.labels(model, kind, outcome).inc(count)
+
+    def parcel(self, model: str, source: str, outcome: str, count: int = 1) -> None:
+        """Count files of the spool or entries of a stream: taken, failed or postponed."""
+        self._parcels.labels(model, source, outcome).inc(count)
 
     def schema_changed(self, model: str, change: str) -> None:
         """Count a column of a batch that is not as it was."""

@@ -6,7 +6,7 @@ import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -31,22 +31,19 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 _LARGEST_PORT = 65535
 
 
-class RedisSettings(BaseModel):
-    """Where the registry is; without a URL the daemon runs a private server of its own."""
+class ServerSettings(BaseModel):
+    """A Redis server, and who we are to it."""
 
     model_config = _FROZEN
-    url: str = Field(
-        default="",
-        description="redis://, rediss:// (TLS) or unix:// address of a server; empty: the daemon "
-        "supervises a private, durable one",
-    )
+    prefix: ClassVar[str]
+    url: str
     username: str = Field(default="", description="ACL user; empty: the default user")
     password_file: Path | None = Field(default=None, description="file that holds the password")
     tls_ca_file: Path | None = Field(
         default=None, description="CA certificates that the server's own is checked with"
     )
 
-    @field_validator("url")
+    @field_validator("url", check_fields=False)
     @classmethod
     def _known_scheme(cls, value: str) -> str:
         if value and not value.startswith(("redis://", "rediss://", "unix://")):
@@ -61,12 +58,62 @@ class RedisSettings(BaseModel):
     def _belongs_to_url(cls, value: object, info: ValidationInfo) -> object:
         url = info.data.get("url")
         if value and url == "":
-            message = "is of no use without RETUNED_REDIS__URL: set both or neither"
+            message = f"is of no use without {cls.prefix}URL: set both or neither"
             raise ValueError(message)
         if value and url and info.field_name == "tls_ca_file" and not url.startswith("rediss://"):
-            message = "needs TLS: let RETUNED_REDIS__URL begin with rediss://"
+            message = f"needs TLS: let {cls.prefix}URL begin with rediss://"
             raise ValueError(message)
         return value
+
+
+class RedisSettings(ServerSettings):
+    """Where the registry is; without a URL the daemon runs a private server of its own."""
+
+    prefix: ClassVar[str] = "RETUNED_REDIS__"
+    url: str = Field(
+        default="",
+        description="redis://, rediss:// (TLS) or unix:// address of a server; empty: the daemon "
+        "supervises a private, durable one",
+    )
+
+
+class StreamSettings(ServerSettings):
+    """Where streams of rows and labels are; without a URL none is read."""
+
+    prefix: ClassVar[str] = "RETUNED_STREAM__"
+    url: str = Field(
+        default="",
+        description="redis://, rediss:// (TLS) or unix:// address of the server with the streams, "
+        "which may be the registry's; empty: no stream is read",
+    )
+    keep_s: float = Field(
+        default=0.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="seconds that entries stay in their stream once they were taken",
+    )
+
+
+class SpoolSettings(BaseModel):
+    """Folders that files with rows and labels are dropped in."""
+
+    model_config = _FROZEN
+    dir: Path | None = Field(
+        default=None, description="the spool's folder; empty: spool in the state directory"
+    )
+    every_s: float = Field(
+        default=1.0,
+        ge=0.0,
+        le=3600.0,
+        allow_inf_nan=False,
+        description="seconds between two looks; 0: no spool",
+    )
+    keep_done_days: float = Field(
+        default=7.0,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="days that a file is kept once it was taken; 0: it is removed at once",
+    )
 
 
 class HttpSettings(BaseModel):
@@ -181,8 +228,15 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings()
     http: HttpSettings = HttpSettings()
     rows: RowSettings = RowSettings()
+    spool: SpoolSettings = SpoolSettings()
+    stream: StreamSettings = StreamSettings()
     search: WorkSettings = WorkSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def spool_dir(self) -> Path:
+        """The spool's folder."""
+        return self.spool.dir or self.state_dir / "spool"
 
 
 def load(env_file: Path | None) -> Settings:

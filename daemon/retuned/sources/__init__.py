@@ -1,0 +1,1 @@
+"""Where rows and labels come from beside HTTP: folders and streams, all through the intake."""
