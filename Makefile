@@ -8,7 +8,7 @@ PEERS_INSTALLED := $(PEERS_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run check test acceptance format lock bench-streams bench-peers
+.PHONY: help install demo run check test acceptance format lock bench-rows bench-streams bench-peers
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench-streams: $(if $(PEERS),$(PEERS_INSTALLED),$(INSTALLED)) ## measure on a fo
 		$(if $(ONLY),--only '$(ONLY)') $(if $(PEERS),--peers '$(PEERS)') \
 		$(if $(OUT),--out '$(OUT)') $(if $(AGAIN),--again '$(AGAIN)') \
 		$(if $(WORKERS),--workers '$(WORKERS)') $(addprefix --policy ,$(POLICY))
+
+bench-rows: $(INSTALLED) ## measure what rows cost: MOST=rows of the largest log, see docs/reference/rows-cost.md
+	$(BIN)/python -m tests.benchmarks.rows $(if $(MOST),--rows '$(MOST)')
 
 bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers: all of .venv, and the peers of bench-streams
 
