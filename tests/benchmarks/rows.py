@@ -40,6 +40,7 @@ BATCH = 1000
 SCHEMA = Schema(tuple(Feature(f"x{n}", Kind.NUMBER) for n in range(COLUMNS)))
 ARROW, NDJSON = "application/vnd.apache.arrow.stream", "application/x-ndjson"
 WINDOW = 50_000
+WARM_S = 15.0
 
 
 def main() -> None:
@@ -235,7 +236,8 @@ def _daemon(directory: Path) -> Iterator[str]:
     models.mkdir(parents=True)
     for name in ("arrow1", "arrow4", "ndjson1", "ndjson4"):
         # So many labelled rows never come: nothing but ingestion is measured.
-        text = "TASK=regression\nTARGET=y\nWATCH__MIN_ROWS=1000000000\n"
+        features = ",".join(f"{column}:number" for column in SCHEMA.names)
+        text = f"TASK=regression\nTARGET=y\nWATCH__MIN_ROWS=1000000000\nFEATURES={features}\n"
         (models / f"{name}.env").write_text(text)
     url = f"127.0.0.1:{free_port()}"
     settings = directory / "retuned.env"
@@ -249,6 +251,8 @@ def _daemon(directory: Path) -> Iterator[str]:
     try:
         (directory / "pid").write_text(str(process.pid))
         _wait(lambda: httpx.get(f"http://{url}/readyz", trust_env=False).is_success)
+        # Its fork server imports for some seconds, on a core that is wanted here.
+        time.sleep(WARM_S)
         yield f"http://{url}"
     finally:
         process.terminate()
