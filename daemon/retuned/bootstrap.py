@@ -16,6 +16,8 @@ from retuned.housekeeping import Housekeeping
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
+from retuned.ingest.body import Room
+from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
 from retuned.registry.connect import connect, ping
 from retuned.registry.events import EventLog
@@ -26,9 +28,7 @@ from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
 from retuned.roster import Roster
-from retuned.rows.body import Room
 from retuned.rows.house import RowLogs
-from retuned.rows.intake import Intake
 from retuned.runtime import logs
 from retuned.runtime.clock import SystemClock
 from retuned.runtime.lanes import ThreadLanes

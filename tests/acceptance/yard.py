@@ -19,10 +19,10 @@ from fastapi import FastAPI
 from retuned.cli import main
 from retuned.http import problems, server, traffic
 from retuned.http.desk import Desk
+from retuned.ingest.body import Room
+from retuned.ingest.intake import Intake, NoModel
 from retuned.registry.connect import connect
-from retuned.rows.body import Room
 from retuned.rows.house import RowLogs
-from retuned.rows.intake import Intake, NoModel
 from retuned.rows.log import RowLog
 from retuned.runtime.clock import SystemClock
 from retuned.runtime.metrics import Metrics

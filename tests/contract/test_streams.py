@@ -18,10 +18,10 @@ from tests.contract.test_registry import bundled
 from tests.integration.inhouse import NEVER, InHouse, labels, ndjson, rows
 
 from retuned.errors import PermanentError, TransientError
+from retuned.ingest.intake import Parcel, Taken
 from retuned.registry import keys
 from retuned.registry.connect import connect
 from retuned.registry.server import EmbeddedRedis
-from retuned.rows.intake import Parcel, Taken
 from retuned.runtime.clock import VirtualClock
 from retuned.sources.inbox import CONSUMER, GROUP, Inboxes
 from retuned.sources.stream import StreamSource

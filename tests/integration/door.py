@@ -16,9 +16,9 @@ from tests.integration.household import Household
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
+from retuned.ingest.body import Room
+from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
-from retuned.rows.body import Room
-from retuned.rows.intake import Intake
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 

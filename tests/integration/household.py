@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.keeper import Keeper
 from retuned.registry.connect import connect
 from retuned.registry.events import Event, EventLog
@@ -18,7 +19,6 @@ from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
 from retuned.rows.house import RowLogs
-from retuned.rows.ingest import JSON, parse_labels, parse_rows
 from retuned.runtime.clock import VirtualClock
 from retuned.runtime.lanes import InlineLanes
 from retuned.serve.served_log import ServedLog

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from retuned.ingest.intake import Intake, NoModel, Parcel, Taken
 from retuned.rows.house import RowLogs
-from retuned.rows.intake import Intake, NoModel, Parcel, Taken
 from retuned.rows.log import RowLog
 from retuned.runtime.clock import SystemClock
 from retuned.runtime.metrics import Metrics

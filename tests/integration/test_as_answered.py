@@ -16,7 +16,7 @@ from tests.reigns import reign_of
 from tests.samples import window_of
 
 from retuned.cli import OK, main
-from retuned.rows.ingest import JSON, parse_labels, parse_rows
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.rows.log import RowLog
 from retuned.runtime.clock import VirtualClock
 from retuned.serve.champion import Champion

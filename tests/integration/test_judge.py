@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from retuned.rows.ingest import JSON, parse_rows
+from retuned.ingest.parse import JSON, parse_rows
 from retuned.rows.log import RowLog
 from retuned.tune.bench import Bench
 from retuned.tune.inline import InlineExecutor

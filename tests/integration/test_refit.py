@@ -15,7 +15,7 @@ import pytest
 from tests.reigns import reign_of, version_of
 
 from retuned.errors import PermanentError
-from retuned.rows.ingest import JSON, parse_rows
+from retuned.ingest.parse import JSON, parse_rows
 from retuned.rows.log import RowLog
 from retuned.tune.bench import Bench
 from retuned.tune.executor import Call, Executor, Outcome

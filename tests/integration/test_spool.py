@@ -19,7 +19,7 @@ from pyarrow.csv import write_csv
 from tests.integration.inhouse import NEVER, InHouse, labels, ndjson, rows
 
 from retuned.errors import PermanentError, TransientError
-from retuned.rows.intake import Parcel, Taken
+from retuned.ingest.intake import Parcel, Taken
 from retuned.rows.log import RowLog
 from retuned.runtime.clock import VirtualClock
 from retuned.sources.spool import Spool

@@ -14,7 +14,7 @@ import pytest
 from tests.reigns import reign_of
 from tests.samples import window_of
 
-from retuned.rows.ingest import JSON, parse_rows
+from retuned.ingest.parse import JSON, parse_rows
 from retuned.rows.log import RowLog
 from retuned.serve.champion import Champion
 from retuned.watch import MAX_SCORED, MIN_SCORED, score_matured, score_members

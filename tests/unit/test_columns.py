@@ -16,16 +16,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retuned.rows.changes import agreed
-from retuned.rows.classes import TextLabels, objections
-from retuned.rows.fields import Refusal
-from retuned.rows.formats import CSV, pieces
-from retuned.rows.ingest import ParsedRows, read_labels, read_rows
-from retuned.rows.piece import Piece, RecordPiece, TablePiece
-from retuned.rows.record import RecordReader
-from retuned.rows.terms import Span, Terms
+from retuned.ingest.changes import agreed
+from retuned.ingest.fields import Refusal
+from retuned.ingest.formats import CSV, pieces
+from retuned.ingest.parse import ParsedRows, read_labels, read_rows
+from retuned.ingest.piece import Piece, RecordPiece, TablePiece
+from retuned.ingest.record import RecordReader
+from retuned.ingest.terms import Span, Terms
+from retuned.ingest.text_labels import TextLabels
+from retuned.rows.classes import objections
 from retuned_pipelines.schema import Feature, Kind, Schema, Task
-from retuned_pipelines.spec import ModelSpec, Reaction
+from retuned_pipelines.spec import ModelSpec, Reaction, SchemaPolicy
 
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="r2", time="t")
 SPECS = [SPEC, replace(SPEC, task=Task.BINARY), replace(SPEC, task=Task.MULTICLASS, time="")]
@@ -151,6 +152,13 @@ def test_columns_of_json_take_what_single_records_take(
     rows: list[dict[str, Any]], terms: Terms
 ) -> None:
     agree(records(rows), terms)
+
+
+def test_a_number_beyond_64_bits_becomes_the_text_of_a_category() -> None:
+    terms = Terms.of(replace(SPEC, time="", schema=SchemaPolicy(changed=Reaction.ADOPT)), None, NOW)
+    agree(
+        records([{"id": "0", "b": 2**63}, {"id": "1", "b": ""}, {"id": "2", "b": 10**400}]), terms
+    )
 
 
 COLUMNS = st.sampled_from(

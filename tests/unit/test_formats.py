@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retuned.errors import PermanentError
-from retuned.rows.body import Room, TooLarge, plain
-from retuned.rows.formats import (
+from retuned.ingest.body import Room, TooLarge, plain
+from retuned.ingest.formats import (
     ARROW_FILE,
     ARROW_STREAM,
     AT_ONCE,
@@ -31,8 +31,8 @@ from retuned.rows.formats import (
     UnsupportedContent,
     pieces,
 )
-from retuned.rows.ingest import parse_labels, parse_rows
-from retuned.rows.piece import Piece
+from retuned.ingest.parse import parse_labels, parse_rows
+from retuned.ingest.piece import Piece
 from retuned_pipelines.schema import Kind, Task
 from retuned_pipelines.spec import ModelSpec
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retuned.errors import PermanentError
-from retuned.rows.ingest import (
+from retuned.ingest.parse import (
     JSON,
     NDJSON,
     BadPayload,

@@ -13,10 +13,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from retuned.rows.body import Room, TooLarge
-from retuned.rows.formats import ARROW_STREAM, CSV, JSON, NDJSON, BadPayload
+from retuned.ingest.body import Room, TooLarge
+from retuned.ingest.formats import ARROW_STREAM, CSV, JSON, NDJSON, BadPayload
+from retuned.ingest.intake import Cargo, Intake, Parcel, Taken
 from retuned.rows.house import RowLogs
-from retuned.rows.intake import Cargo, Intake, Parcel, Taken
 from retuned.rows.log import RowLog
 from retuned.rows.quarantine import Refusals
 from retuned.runtime.clock import VirtualClock

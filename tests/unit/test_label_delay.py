@@ -10,10 +10,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from retuned.ingest.late import without_late
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.rows import arrival, delay
 from retuned.rows.batch import LabelBatch
-from retuned.rows.ingest import JSON, parse_labels, parse_rows
-from retuned.rows.late import without_late
 from retuned.rows.log import RowLog
 from retuned.rows.retain import Limits
 from retuned.runtime.clock import VirtualClock

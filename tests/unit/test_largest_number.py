@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.samples import window_of
 
-from retuned.rows.fields import LARGEST
+from retuned.ingest.fields import LARGEST
 from retuned_pipelines.evaluate.compare import compare
 from retuned_pipelines.evaluate.metrics import row_losses, score
 from retuned_pipelines.fitting import FittedModel, encoded_target, fit

@@ -10,11 +10,11 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from retuned.ingest.intake import Cargo, Taken
+from retuned.ingest.resend import resend
+from retuned.rows.batch import Rejected
 from retuned.rows.file import LogFile
-from retuned.rows.ingest import Rejected
-from retuned.rows.intake import Cargo, Taken
 from retuned.rows.quarantine import LONGEST_RECORD, Quarantine, Refusals, cut, forget, in_general
-from retuned.rows.resend import resend
 
 
 @pytest.fixture

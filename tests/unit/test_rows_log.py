@@ -24,11 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retuned.errors import PermanentError, TransientError
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.rows import compact
 from retuned.rows import ids as ids_module
 from retuned.rows.batch import LabelBatch, Receipt
 from retuned.rows.house import RowLogs
-from retuned.rows.ingest import JSON, parse_labels, parse_rows
 from retuned.rows.log import RowLog
 from retuned.rows.retain import Limits
 from retuned_pipelines.schema import Feature, Kind, Schema, Task

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from retuned.ingest.body import Room
+    from retuned.ingest.intake import Intake
     from retuned.keeper import Keeper
     from retuned.registry.events import EventLog
     from retuned.registry.journal import Journal
     from retuned.registry.studies import StudyBook
     from retuned.registry.versions import Registry
-    from retuned.rows.body import Room
     from retuned.rows.house import RowLogs
-    from retuned.rows.intake import Intake
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics

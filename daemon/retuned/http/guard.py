@@ -11,12 +11,12 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
 from retuned.http.problems import Problem, unexpected
-from retuned.rows.formats import is_whole
+from retuned.ingest.formats import is_whole
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from retuned.rows.body import Room
+    from retuned.ingest.body import Room
 
 _STREAMED = ("/rows", "/labels")
 

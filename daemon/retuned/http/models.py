@@ -11,10 +11,10 @@ from starlette.responses import Response
 from retuned.errors import RetunedError
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
+from retuned.ingest.intake import NoModel
 from retuned.keeper import Trouble
 from retuned.rows.batch import Counts
 from retuned.rows.delay import LabelDelay
-from retuned.rows.intake import NoModel
 from retuned.rows.quarantine import Refusals
 
 if TYPE_CHECKING:

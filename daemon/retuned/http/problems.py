@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
-from retuned.rows.body import TooLarge
+from retuned.ingest.body import TooLarge
+from retuned.ingest.formats import BadPayload, UnsupportedContent
+from retuned.ingest.intake import NoModel
 from retuned.rows.file import DiskFull
-from retuned.rows.formats import BadPayload, UnsupportedContent
-from retuned.rows.intake import NoModel
 from retuned.serve.champion import BadFeatures
 from retuned.tune.report import NoReport
 

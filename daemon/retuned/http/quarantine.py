@@ -12,9 +12,9 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.rows.ingest import JSON
-from retuned.rows.intake import Cargo, Parcel
-from retuned.rows.resend import resend
+from retuned.ingest.intake import Cargo, Parcel
+from retuned.ingest.parse import JSON
+from retuned.ingest.resend import resend
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk

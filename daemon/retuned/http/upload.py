@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 
-from retuned.rows.body import disk_trouble, path_of
-from retuned.rows.formats import is_whole
+from retuned.ingest.body import disk_trouble, path_of
+from retuned.ingest.formats import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
-    from retuned.rows.body import Room
-    from retuned.rows.formats import Payload
+    from retuned.ingest.body import Room
+    from retuned.ingest.formats import Payload
 
 SMALL = 1_000_000
 """Bytes up to which a body stays in memory."""

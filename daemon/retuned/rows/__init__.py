@@ -1,1 +1,1 @@
-"""Rows and labels: taking them in, and the log that keeps them."""
+"""The row logs: where rows and labels are kept."""

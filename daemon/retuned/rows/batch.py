@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +55,28 @@ class LabelBatch:
     def __len__(self) -> int:
         """Count the labels."""
         return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A row or label that was refused.
+
+    Attributes:
+        index: its position in the request, from 0.
+        id: its id, where it had one.
+        reason: what is wrong with it, and what is allowed.
+        record: the row or label as JSON text, cut where it is very long; what was no record at
+            all is a JSON string.
+    """
+
+    index: int
+    id: str | None
+    reason: str
+    record: str = field(default="", repr=False)
+
+    def told(self) -> dict[str, Any]:
+        """What a client is told: the record itself is known to it."""
+        return {"index": self.index, "id": self.id, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,8 @@ JSON type of all, and the first two classes are all that a binary task has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retuned.rows.fields import typed
 from retuned_pipelines.schema import Task
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from retuned.rows.batch import LabelValue
-    from retuned.rows.fields import Value
 
 _PAIR = 2
 
@@ -43,10 +40,10 @@ def objection(value: LabelValue, known: Sequence[str], task: Task) -> str:
     """Why a label cannot follow the first classes; "" if it can."""
     if not known or not isinstance(value, str) or value in known:
         return ""
-    if _type(value) != _type(known[0]):
+    if type_of(value) != type_of(known[0]):
         return (
-            f"label {value} is {_type(value)}, but the first label of this model, {known[0]}, "
-            f"was {_type(known[0])}: send all labels as one type"
+            f"label {value} is {type_of(value)}, but the first label of this model, {known[0]}, "
+            f"was {type_of(known[0])}: send all labels as one type"
         )
     if task is Task.BINARY and len(known) == _PAIR:
         return (
@@ -80,42 +77,8 @@ def objections(values: pa.Array, known: Sequence[str], task: Task) -> dict[str, 
     return refused
 
 
-@dataclass(frozen=True, slots=True)
-class TextLabels:
-    """How labels are read in text formats, where ``1`` may be a number or text.
-
-    Attributes:
-        allowed: the types that a label may be read as, beside text.
-    """
-
-    allowed: tuple[type, ...]
-
-    @classmethod
-    def like(cls, column: pa.Array, known: Sequence[str], task: Task) -> TextLabels:
-        """As the first classes were, and without any as all of a column can be read."""
-        if not task.is_classification:
-            return cls((bool, int, float))
-        if known:
-            kind = _type(known[0])
-            return cls(_TYPES[kind])
-        found = {type(typed(text)) for text in column.drop_null().unique().to_pylist()}
-        alike = [types for types in _TYPES.values() if found <= set(types)]
-        return cls(alike[0] if alike else ())
-
-    def read(self, text: object) -> Value:
-        """A label's own value."""
-        found = typed(text)
-        return found if type(found) in self.allowed else text
-
-
-def _type(value: str) -> str:
+def type_of(value: str) -> str:
+    """In words: text, a number, or true or false; of a class as JSON text."""
     if value.startswith('"'):
         return "text"
     return "true or false" if value in {"true", "false"} else "a number"
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "a number": (int, float),
-    "true or false": (bool,),
-    "text": (),
-}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from retuned.rows.batch import Rejected
     from retuned.rows.file import LogFile
-    from retuned.rows.ingest import Rejected
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS quarantine (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from retuned.rows.intake import Cargo
+    from retuned.ingest.intake import Cargo
 
 GROUP = "retuned"
 CONSUMER = "daemon"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retuned.rows.formats import SUFFIXES, UnsupportedContent
-from retuned.rows.intake import Cargo, Parcel
+from retuned.ingest.formats import SUFFIXES, UnsupportedContent
+from retuned.ingest.intake import Cargo, Parcel
 
 if TYPE_CHECKING:
     from pathlib import Path

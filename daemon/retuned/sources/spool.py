@@ -10,8 +10,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError, TransientError
-from retuned.rows.formats import BadPayload, UnsupportedContent
-from retuned.rows.intake import Cargo, NoModel
+from retuned.ingest.formats import BadPayload, UnsupportedContent
+from retuned.ingest.intake import Cargo, NoModel
 from retuned.sources.folder import Folder
 from retuned.sources.media import parcel_of
 from retuned.sources.retries import Retries
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
-    from retuned.rows.intake import Parcel, Taken
+    from retuned.ingest.intake import Parcel, Taken
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
     from retuned.sources.folder import Dropped

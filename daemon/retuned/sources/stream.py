@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from retuned.errors import RetunedError, TransientError
-from retuned.rows.formats import BadPayload, UnsupportedContent
-from retuned.rows.intake import Cargo
+from retuned.ingest.formats import BadPayload, UnsupportedContent
+from retuned.ingest.intake import Cargo
 from retuned.sources.entries import lots_of
 from retuned.sources.inbox import Inbox
 from retuned.sources.retries import Retries
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from retuned.rows.intake import Parcel, Taken
+    from retuned.ingest.intake import Parcel, Taken
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
     from retuned.sources.entries import Entry, Lot

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retuned.rows.fields import typed
+from retuned.ingest.fields import typed
 from retuned_pipelines.column import instants
 from retuned_pipelines.schema import OWN, Feature, Kind, Schema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from retuned.rows.piece import Piece, Values
+    from retuned.ingest.piece import Piece, Values
     from retuned_pipelines.spec import ModelSpec
 
 LABEL = "label"

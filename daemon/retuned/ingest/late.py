@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from retuned.rows.ingest import Rejected
+from retuned.rows.batch import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from retuned.rows.ingest import ParsedLabels
+    from retuned.ingest.parse import ParsedLabels
     from retuned_pipelines.spec import ModelSpec
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from retuned.rows.intake import Cargo
+from retuned.ingest.intake import Cargo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from retuned.rows.intake import Taken
+    from retuned.ingest.intake import Taken
     from retuned.rows.quarantine import Quarantine, Refused
 
 _AT_ONCE = 200

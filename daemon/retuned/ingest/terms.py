@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from retuned.rows.fields import refuse
+from retuned.ingest.fields import refuse
 from retuned_pipelines.column import FIRST_US, LAST_US
 
 if TYPE_CHECKING:

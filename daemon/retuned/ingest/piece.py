@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
@@ -22,32 +22,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retuned.rows.fields import Value
+    from retuned.ingest.fields import Value
+    from retuned.rows.batch import Rejected
 
 Values = Any
 """The values of one field: a tuple of what JSON holds, or an Arrow array."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
-    """A row or label that was refused.
-
-    Attributes:
-        index: its position in the request, from 0.
-        id: its id, where it had one.
-        reason: what is wrong with it, and what is allowed.
-        record: the row or label as JSON text, cut where it is very long; what was no record at
-            all is a JSON string.
-    """
-
-    index: int
-    id: str | None
-    reason: str
-    record: str = field(default="", repr=False)
-
-    def told(self) -> dict[str, Any]:
-        """What a client is told: the record itself is known to it."""
-        return {"index": self.index, "id": self.id, "reason": self.reason}
 
 
 class Piece(Protocol):

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from retuned.rows import columns
-from retuned.rows.batch import LabelBatch, RowBatch
-from retuned.rows.changes import agreed, claim_of, types_changed
-from retuned.rows.classes import TextLabels, objections
-from retuned.rows.fields import Refusal, id_of, id_text, label_value, refuse
-from retuned.rows.formats import JSON, NDJSON, BadPayload, UnsupportedContent, pieces
-from retuned.rows.infer import LABEL
-from retuned.rows.piece import NOTHING, Rejected, as_sent
-from retuned.rows.record import RecordReader
-from retuned.rows.terms import Terms
+from retuned.ingest import columns
+from retuned.ingest.changes import agreed, claim_of, types_changed
+from retuned.ingest.fields import Refusal, id_of, id_text, label_value, refuse
+from retuned.ingest.formats import JSON, NDJSON, BadPayload, UnsupportedContent, pieces
+from retuned.ingest.infer import LABEL
+from retuned.ingest.piece import NOTHING, as_sent
+from retuned.ingest.record import RecordReader
+from retuned.ingest.terms import Terms
+from retuned.ingest.text_labels import TextLabels
+from retuned.rows.batch import LabelBatch, Rejected, RowBatch
+from retuned.rows.classes import objections
 from retuned_pipelines.schema import OWN
 from retuned_pipelines.spec import Reaction
 
@@ -30,10 +31,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retuned.rows.columns import Doubt
-    from retuned.rows.formats import Payload
-    from retuned.rows.piece import Piece
-    from retuned.rows.terms import Change
+    from retuned.ingest.columns import Doubt
+    from retuned.ingest.formats import Payload
+    from retuned.ingest.piece import Piece
+    from retuned.ingest.terms import Change
     from retuned_pipelines.schema import Kind, Schema
     from retuned_pipelines.spec import ModelSpec
 
@@ -43,7 +44,6 @@ __all__ = [
     "BadPayload",
     "ParsedLabels",
     "ParsedRows",
-    "Rejected",
     "UnsupportedContent",
     "parse_labels",
     "parse_rows",

@@ -9,14 +9,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
+from retuned.ingest.body import Room, plain
+from retuned.ingest.changes import declared
+from retuned.ingest.formats import BadPayload, pieces
+from retuned.ingest.late import without_late
+from retuned.ingest.parse import ParsedLabels, ParsedRows, read_labels, read_rows
+from retuned.ingest.terms import Happened, Span, Terms
 from retuned.rows.batch import Receipt
-from retuned.rows.body import Room, plain
-from retuned.rows.changes import declared
 from retuned.rows.classes import joined
-from retuned.rows.formats import BadPayload, pieces
-from retuned.rows.ingest import ParsedLabels, ParsedRows, read_labels, read_rows
-from retuned.rows.late import without_late
-from retuned.rows.terms import Happened, Span, Terms
 from retuned_pipelines.care.orders import Notify
 from retuned_pipelines.schema import Schema
 from retuned_pipelines.spec import Reaction
@@ -24,11 +24,12 @@ from retuned_pipelines.spec import Reaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from retuned.rows.formats import Payload
+    from retuned.ingest.formats import Payload
+    from retuned.ingest.piece import Piece
+    from retuned.ingest.terms import Change
+    from retuned.rows.batch import Rejected
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
-    from retuned.rows.piece import Piece, Rejected
-    from retuned.rows.terms import Change
     from retuned.runtime.clock import Clock
     from retuned.runtime.metrics import Metrics
     from retuned_pipelines.spec import ModelSpec

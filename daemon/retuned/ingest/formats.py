@@ -15,15 +15,16 @@ import orjson
 import pyarrow as pa
 
 from retuned.errors import PermanentError
-from retuned.rows.piece import RecordPiece, Rejected, TablePiece, as_sent
+from retuned.ingest.piece import RecordPiece, TablePiece, as_sent
+from retuned.rows.batch import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from retuned.rows.fields import Value
-    from retuned.rows.piece import Piece
+    from retuned.ingest.fields import Value
+    from retuned.ingest.piece import Piece
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

@@ -1,7 +1,7 @@
 """Whole columns at once: what is certainly right is taken without looking at single values.
 
 Each function gives an Arrow array and where it is in doubt: a mask of rows that have to be looked
-at one by one (`retuned.rows.record`), or None. What is not in doubt is exactly what a look at the
+at one by one (`retuned.ingest.record`), or None. What is not in doubt is exactly what a look at the
 single record would have given.
 """
 
@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retuned.rows.fields import (
+from retuned.ingest.fields import (
     EXACT_BELOW,
     LARGEST,
     LONGEST_ID,
@@ -28,9 +28,9 @@ from retuned_pipelines.schema import INSTANT, Kind
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from retuned.ingest.piece import Values
+    from retuned.ingest.text_labels import TextLabels
     from retuned.rows.batch import LabelValue
-    from retuned.rows.classes import TextLabels
-    from retuned.rows.piece import Values
     from retuned_pipelines.spec import ModelSpec
 
 Doubt: TypeAlias = "NDArray[np.bool_] | None"

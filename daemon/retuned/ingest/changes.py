@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retuned.rows.infer import LABEL, inferred, kinds_of
-from retuned.rows.terms import Change, Happened
+from retuned.ingest.infer import LABEL, inferred, kinds_of
+from retuned.ingest.terms import Change, Happened
 from retuned_pipelines.spec import Reaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from retuned.rows.piece import Piece
-    from retuned.rows.terms import Terms
+    from retuned.ingest.piece import Piece
+    from retuned.ingest.terms import Terms
     from retuned_pipelines.schema import Kind, Schema
 
 

@@ -191,8 +191,10 @@ def kind_of(given: object) -> Kind | None:
     return Kind.CATEGORY if isinstance(given, str) else None
 
 
-def as_text(given: object) -> Value:
-    """A value as the text of a category."""
+def as_text(given: Value, name: str) -> Value:
+    """A value as the text of a category; raises `Refusal` where a number is too large."""
+    if isinstance(given, int) and abs(given) >= WHOLE_BELOW:
+        given = number(given, name)
     return given if isinstance(given, str) else texts(pa.array([given]))[0].as_py()
 
 

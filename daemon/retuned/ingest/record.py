@@ -1,13 +1,13 @@
 """Records one by one: slower than whole columns, and it knows the reason.
 
-This is what decides: `retuned.rows.columns` takes only what would be taken here too.
+This is what decides: `retuned.ingest.columns` takes only what would be taken here too.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from retuned.rows.fields import (
+from retuned.ingest.fields import (
     OtherKind,
     as_text,
     id_of,
@@ -17,15 +17,15 @@ from retuned.rows.fields import (
     typed,
     value_of,
 )
-from retuned.rows.infer import LABEL
+from retuned.ingest.infer import LABEL
 from retuned_pipelines.schema import OWN, Feature, Kind
 from retuned_pipelines.spec import Reaction
 
 if TYPE_CHECKING:
+    from retuned.ingest.fields import Value
+    from retuned.ingest.terms import Terms
+    from retuned.ingest.text_labels import TextLabels
     from retuned.rows.batch import LabelValue
-    from retuned.rows.classes import TextLabels
-    from retuned.rows.fields import Value
-    from retuned.rows.terms import Terms
     from retuned_pipelines.schema import Schema
 
 Row = tuple[str, int, list[Any], "LabelValue | None"]
@@ -107,7 +107,7 @@ class RecordReader:
             if self._terms.changed is Reaction.IGNORE:
                 return None
             if self._terms.changed is Reaction.ADOPT and feature.kind is Kind.CATEGORY:
-                return as_text(given)
+                return as_text(given, feature.name)
             raise
 
     def _note(self, feature: Feature, kind: Kind) -> None:

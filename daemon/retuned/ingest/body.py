@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from retuned.errors import TransientError
-from retuned.rows.formats import BadPayload, UnsupportedContent, is_whole
+from retuned.ingest.formats import BadPayload, UnsupportedContent, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from retuned.rows.formats import Payload
+    from retuned.ingest.formats import Payload
 
 ENCODINGS = ("gzip", "zstd")
 

@@ -1,0 +1,1 @@
+"""From what a source hands in to valid rows and labels, with a reason for each one refused."""
