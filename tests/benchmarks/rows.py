@@ -78,9 +78,19 @@ class Bench:
                     seconds = _post_all(f"{url}/v1/models/{model}/rows", payloads, kind, senders)
                     _check_rows(url, model, rows)
                     found[f"HTTP, {name}, {senders} at a time"] = rows / seconds
+            singles = [_ndjson(_table(n, 1, "random")) for n in range(10**9, 10**9 + 2000)]
+            alone = {
+                senders: len(singles)
+                / _post_all(f"{url}/v1/models/single{senders}/rows", singles, NDJSON, senders)
+                for senders in (1, 16)
+            }
         table = Table("way in", "rows/s", "of the bare store", title=f"{BATCH} rows x {COLUMNS}")
         for name, rate in found.items():
             table.add_row(name, f"{rate:,.0f}", f"{rate / found['bare store']:.2f}")
+        self.console.print(table)
+        table = Table("requests at a time", "rows/s", "of one", title="One row a request")
+        for senders, rate in alone.items():
+            table.add_row(f"{senders}", f"{rate:,.0f}", f"{rate / alone[1]:.2f}")
         self.console.print(table)
 
     def curve(self, ids: str, most: int) -> None:
@@ -234,7 +244,7 @@ def _daemon(directory: Path) -> Iterator[str]:
     """A daemon with a model for each way in, whose keepers have nothing to do."""
     models = directory / "models"
     models.mkdir(parents=True)
-    for name in ("arrow1", "arrow4", "ndjson1", "ndjson4"):
+    for name in ("arrow1", "arrow4", "ndjson1", "ndjson4", "single1", "single16"):
         # So many labelled rows never come: nothing but ingestion is measured.
         features = ",".join(f"{column}:number" for column in SCHEMA.names)
         text = f"TASK=regression\nTARGET=y\nWATCH__MIN_ROWS=1000000000\nFEATURES={features}\n"
