@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,26 +10,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from retuned.errors import PermanentError, TransientError
 from retuned.ingest.parse import JSON, parse_labels, parse_rows
-from retuned.rows import compact
-from retuned.rows import ids as ids_module
 from retuned.rows.batch import LabelBatch, Receipt
 from retuned.rows.house import RowLogs
 from retuned.rows.log import RowLog
-from retuned.rows.retain import Limits
 from retuned_pipelines.schema import Feature, Kind, Schema, Task
 from retuned_pipelines.spec import ModelSpec
 from retuned_pipelines.window import Window
@@ -478,144 +471,3 @@ def test_a_house_has_one_log_a_model(tmp_path: Path) -> None:
         "rent.sqlite",
     ]
     house.close()
-
-
-@dataclass
-class Ledger:
-    """What a row log should be, as plain lists; the oracle of the property test."""
-
-    seq: int = 0
-    rows: dict[str, list[tuple[int, int, float]]] = field(default_factory=dict)
-    labels: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
-    gone: set[str] = field(default_factory=set)
-
-    def append(self, records: Sequence[Record]) -> tuple[int, int, int]:
-        counts = [0, 0, 0]
-        for record in records:
-            if record["id"] in self.gone:
-                continue
-            known = self.rows.setdefault(record["id"], [])
-            content = (record["t"], record["x"])
-            is_same = bool(known) and known[-1][1:] == content
-            counts[1 if is_same else 2 if known else 0] += 1
-            if not is_same:
-                self.seq += 1
-                known.append((self.seq, *content))
-        for record in records:
-            if "y" in record:
-                self.label(record["id"], record["y"])
-        return counts[0], counts[1], counts[2]
-
-    def forget(self, name: str) -> bool:
-        is_known = name in self.rows or name in self.labels
-        if is_known:
-            self.gone.add(name)
-        self.rows.pop(name, None)
-        self.labels.pop(name, None)
-        return is_known
-
-    def label(self, name: str, value: float) -> int:
-        """Position in a receipt: accepted, duplicate or revised; 3 for one that is forgotten."""
-        if name in self.gone:
-            return 3
-        known = self.labels.setdefault(name, [])
-        if known and known[-1][1] == value:
-            return 1
-        self.seq += 1
-        known.append((self.seq, value))
-        return 2 if len(known) > 1 else 0
-
-    def window(self, as_of: int) -> list[tuple[Any, ...]]:
-        found = []
-        for name, versions in self.rows.items():
-            rows = [version for version in versions if version[0] <= as_of]
-            labels = [known for known in self.labels.get(name, []) if known[0] <= as_of]
-            if rows:
-                seq, time, x = rows[-1]
-                label_seq, value = labels[-1] if labels else (-1, None)
-                found.append((name, time, x, seq, label_seq, value))
-        return sorted(found, key=lambda item: (item[1], item[3]))
-
-
-NAMES = st.sampled_from("abcdef")
-ROW = st.builds(
-    lambda name, time, x, more: row(name, time, x, **more),
-    NAMES,
-    st.integers(0, 4),
-    st.sampled_from([0.0, 1.0]),
-    st.one_of(st.just({}), st.fixed_dictionaries({"y": st.sampled_from([5.0, 6.0])})),
-)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("rows"), st.lists(ROW, min_size=1, max_size=5)),
-        st.tuples(
-            st.just("labels"),
-            st.lists(st.tuples(NAMES, st.sampled_from([5.0, 6.0])), min_size=1, max_size=4),
-        ),
-        st.tuples(st.sampled_from(["reopen", "rest", "tidy", "lose the index"]), st.just([])),
-        st.tuples(st.just("forget"), st.lists(NAMES, min_size=1, max_size=1)),
-    ),
-    max_size=20,
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(STEPS, st.data())
-def test_whatever_comes_the_log_is_what_the_ledger_says(
-    steps: list[tuple[str, list[Any]]], data: st.DataObject
-) -> None:
-    ledger = Ledger()
-    # Small enough for all of it to happen to a few rows.
-    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ids_module, "IN_MEMORY", 3)
-        patch.setattr(compact, "SEGMENT_ROWS", 6)
-        patch.setattr(compact, "FAN_IN", 2)
-        patch.setattr(compact, "FOLD_AFTER", 8)
-        path = Path(directory) / "demo.sqlite"
-        log = RowLog(path, Task.REGRESSION)
-        for kind, items in steps:
-            if kind == "rows":
-                # Labels that come along count by row, the last one of an id included.
-                assert outcome(append(log, *items)) == ledger.append(items)
-            elif kind == "labels":
-                places = [ledger.label(name, value) for name, value in items]
-                batch = label_batch([n for n, _ in items], [v for _, v in items])
-                assert outcome(log.append_labels(batch)) == tuple(
-                    places.count(place) for place in range(3)
-                )
-            elif kind == "tidy":
-                log.tidy(Limits())
-            elif kind == "rest":
-                log.rest()
-            elif kind == "forget":
-                (name,) = items
-                assert log.forget(name) == ledger.forget(name)
-            else:
-                log.close()
-                if kind == "lose the index":
-                    shutil.rmtree(path.with_suffix(".ids"), ignore_errors=True)
-                log = RowLog(path, Task.REGRESSION)
-        agree(log, ledger, data)
-        log.close()
-
-
-def agree(log: RowLog, ledger: Ledger, data: st.DataObject) -> None:
-    everything = ledger.window(ledger.seq)
-    counts = log.counts()
-    assert counts.last_seq == ledger.seq
-    assert counts.rows == len(everything)
-    assert counts.labelled == sum(item[4] != -1 for item in everything)
-    if not everything:
-        return
-    for as_of in range(ledger.seq + 1):
-        assert seen(log.window(as_of=as_of)) == ledger.window(as_of)
-    newest = data.draw(st.integers(1, 6))
-    first = data.draw(st.integers(0, ledger.seq))
-    assert seen(log.window(newest=newest)) == everything[-newest:]
-    labelled = [item for item in everything if item[4] != -1]
-    assert seen(log.window(newest=newest, labelled=True)) == labelled[-newest:]
-    assert seen(log.window(first_seq=first)) == [item for item in everything if item[3] >= first]
-    matured = log.matured(first, ledger.seq)
-    assert ([] if matured is None else seen(matured)) == [
-        item for item in everything if item[4] > first
-    ]
