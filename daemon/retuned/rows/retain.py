@@ -111,6 +111,8 @@ def _drop(db: sqlite3.Connection, segment: Segment, origins: list[int]) -> None:
     # Who superseded whom is told as long as one of the two is there.
     oldest = oldest_seq(db)
     db.execute("DELETE FROM superseded WHERE seq < ? AND by_seq < ?", (oldest, oldest))
+    db.execute("INSERT INTO dropped VALUES (?, ?)", span)
+    db.execute("DELETE FROM dropped WHERE last_seq < ?", (oldest,))
     arrival.drop_before(db, oldest)
     orphans = db.execute("DELETE FROM orphan WHERE seq < ?", (oldest,)).rowcount
     db.execute("UPDATE total SET orphans = orphans - ?", (orphans,))
