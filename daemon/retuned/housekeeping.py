@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
     from retuned_pipelines.care.state import Reign
+    from retuned_pipelines.spec import RetainPolicy
 
 _log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
 IDLE_ROUNDS = 10
 """A log that nobody used for so many rounds is closed until it is needed."""
+
+AGE_ROUNDS = 120
+"""After so many rounds a log that nobody used is looked at, for rows that are too old by now."""
 
 _MB = 1_000_000
 _DAY_US = 86_400_000_000
@@ -41,6 +45,8 @@ class Housekeeping:
         self._keepers = keepers
         self._clock = clock
         self._stopping = threading.Event()
+        self._rounds = 0
+        self._tidied: dict[str, tuple[int, RetainPolicy]] = {}
 
     async def run(self) -> None:
         """Tidy again and again."""
@@ -56,19 +62,32 @@ class Housekeeping:
             self._stopping.set()
 
     def tidy(self) -> None:
-        """Tidy every log once; one model's trouble is no other's."""
+        """Tidy every log that was used since; one model's trouble is no other's."""
+        self._rounds += 1
         for name, keeper in self._keepers().items():
             if self._stopping.is_set():
                 return
             try:
                 self._tidy(name, keeper)
-            except RetunedError as error:
-                _log.warning("%s", error, extra={"action": "tidy_failed", "model": name})
+            except Exception as error:  # noqa: BLE001 (one model's trouble is no other's)
+                told = "The rows of %s cannot be tidied: %s"
+                is_ours = isinstance(error, RetunedError)
+                _log.warning(
+                    told,
+                    name,
+                    error if is_ours else repr(error),
+                    exc_info=None if is_ours else error,
+                    extra={"action": "tidy_failed", "model": name},
+                )
 
     def _tidy(self, name: str, keeper: Keeper) -> None:
         spec, reign = keeper.spec, keeper.state.reign
         log = self._rows.of(name, spec.task)
         keep = spec.retain
+        # To look at a log is to use it: one that nobody else uses would never be closed.
+        is_idle = self._tidied.get(name) == (log.uses, keep)
+        if is_idle and not (keep.days and self._rounds % AGE_ROUNDS == 0):
+            return
         limits = Limits()
         if keep.rows or keep.days or keep.mb:
             before = round(self._clock.now() * 1e6 - keep.days * _DAY_US) if keep.days else None
@@ -80,6 +99,7 @@ class Housekeeping:
                 needed_us=_reference_begins(log, reign, spec.watch.reference_rows),
             )
         dropped = log.tidy(limits)
+        self._tidied[name] = (log.uses, keep)
         if dropped.segments:
             _log.info(
                 "Dropped the oldest %d rows of %s: more than RETAIN__... keeps.",

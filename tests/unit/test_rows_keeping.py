@@ -248,3 +248,19 @@ def test_a_nearly_full_disk_refuses_before_it_is_full(path: Path) -> None:
     # What makes room is done all the same.
     log.tidy(Limits(rows=1))
     log.close()
+
+
+def test_rows_whose_labels_never_come_do_not_keep_what_is_over_the_limit(log: RowLog) -> None:
+    append(log, 0, 10)
+    label(log, 0, 10)
+    for first in range(10, 100, 10):
+        append(log, first, first + 10)
+    log._since_tidy = 0
+    # The labelled rows are the oldest, and all that a study could learn from.
+    assert log.tidy(Limits(rows=20, floor=5)).rows == 0
+    for first in range(100, 200, 10):
+        append(log, first, first + 10)
+    label(log, 190, 200)
+    log._since_tidy = 0
+    assert log.tidy(Limits(rows=30, floor=10)).rows == 170
+    assert log.counts().rows == 30

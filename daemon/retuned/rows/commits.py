@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from retuned.errors import RetunedError
-
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
@@ -25,7 +23,7 @@ class Append(Generic[T]):
     """What a thread wants, and what became of it.
 
     Attributes:
-        work: does it, in a transaction; `ValueError` and errors of ours undo it alone.
+        work: does it, in a transaction; what it raises undoes it alone, except errors of SQLite.
         result: what the work gave.
         error: why it was not done.
         is_done: whether the thread may go on.
@@ -50,7 +48,7 @@ class Commits(Generic[T]):
         """Carry out work, together with that of other threads; durable on return.
 
         Raises:
-            ValueError, RetunedError: as the work does, or as the commit does.
+            Exception: as the work does, or as the commit does; nothing was stored.
         """
         append = Append(work)
         self._waiting.append(append)
@@ -63,6 +61,11 @@ class Commits(Generic[T]):
         assert append.result is not None  # noqa: S101 (for the type checker)
         return append.result
 
+    @property
+    def waiting(self) -> int:
+        """Counts the appends that nobody has taken up yet."""
+        return len(self._waiting)
+
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Let nobody commit in the meantime."""
@@ -73,9 +76,12 @@ class Commits(Generic[T]):
         some = [self._waiting.popleft() for _ in range(min(MOST, len(self._waiting)))]
         try:
             self._commit(some)
-        except (RetunedError, OSError) as error:
+        except BaseException as error:
+            # Whatever it was: none of these is durable, whosever turn it is.
             for one in some:
                 one.error = one.error or error
+            if not isinstance(error, Exception):
+                raise
         finally:
             for one in some:
                 one.is_done = True
@@ -86,7 +92,10 @@ def attempt(db: sqlite3.Connection, append: Append[T]) -> bool:
     db.execute("SAVEPOINT append")
     try:
         append.result = append.work(db)
-    except (ValueError, RetunedError) as error:
+    except sqlite3.Error:
+        # It may have undone the whole transaction.
+        raise
+    except Exception as error:  # noqa: BLE001 (one's trouble is nobody else's)
         append.error = error
         db.execute("ROLLBACK TO append")
     db.execute("RELEASE append")

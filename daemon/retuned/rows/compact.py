@@ -81,7 +81,7 @@ def mergeable(spans: Sequence[Span]) -> Sequence[Span]:
 
 
 def fold(db: sqlite3.Connection, forms: Forms, *, after: int) -> int | None:
-    """Store the labels of one segment with its rows, where they are all there, or late.
+    """Store the labels of the next segment with its rows where they are all there, or late.
 
     Args:
         db: in a transaction.
@@ -91,22 +91,27 @@ def fold(db: sqlite3.Connection, forms: Forms, *, after: int) -> int | None:
     Returns:
         Where the next look goes on from; None at the end.
     """
-    found = db.execute(
-        f"SELECT {COLUMNS} FROM batch "  # noqa: S608 (names of columns)
-        "WHERE first_seq > ? AND last_label IS NULL AND rows >= ? ORDER BY first_seq LIMIT 1",
+    # Without the data: most segments wait for labels, or will never have any.
+    spans = db.execute(
+        "SELECT first_seq, last_seq, rows FROM batch "
+        "WHERE first_seq > ? AND last_label IS NULL AND rows >= ? ORDER BY first_seq",
         (after, SEGMENT_ROWS // 2),
-    ).fetchone()
-    if found is None:
-        return None
-    segment = segment_of(found)
-    labels = db.execute(
-        "SELECT origin, seq, value FROM label WHERE origin >= ? AND origin <= ?",
-        (segment.first_seq, segment.last_seq),
     ).fetchall()
-    is_late = segment.last_seq < last_seq_of(db) - FOLD_AFTER
-    if labels and (is_late or len({origin for origin, _, _ in labels}) >= segment.rows):
-        _fold(db, forms, segment, labels)
-    return segment.first_seq
+    late_before = last_seq_of(db) - FOLD_AFTER
+    for first, last, rows in spans:
+        (count,) = db.execute(
+            "SELECT count(DISTINCT origin) FROM label WHERE origin >= ? AND origin <= ?",
+            (first, last),
+        ).fetchone()
+        if count and (last < late_before or count >= rows):
+            (segment,) = _segments(db, first, first)
+            labels = db.execute(
+                "SELECT origin, seq, value FROM label WHERE origin >= ? AND origin <= ?",
+                (first, last),
+            ).fetchall()
+            _fold(db, forms, segment, labels)
+            return int(first)
+    return None
 
 
 def _fold(

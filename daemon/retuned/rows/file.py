@@ -65,6 +65,11 @@ CREATE INDEX loss_by_version ON loss (version, label_seq);
 CREATE INDEX loss_by_label ON loss (label_seq);
 """
 
+_LATER_TABLES = """
+-- Spans of segments that were dropped while older rows, by sequence number, were kept.
+CREATE TABLE IF NOT EXISTS dropped (first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL);
+"""
+
 
 class DiskFull(TransientError):
     """The disk is full, or nearly; nothing was stored, and it goes on when there is room."""
@@ -249,4 +254,4 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{FORMAT}. Move the file away to begin again without its rows."
         )
         raise PermanentError(message)
-    db.executescript(f"BEGIN; {quarantine.TABLES} {arrival.TABLES} COMMIT;")
+    db.executescript(f"BEGIN; {_LATER_TABLES} {quarantine.TABLES} {arrival.TABLES} COMMIT;")

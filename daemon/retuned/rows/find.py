@@ -65,14 +65,35 @@ def is_there(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> NDArray[np.bool
     """Whether rows are still kept, bool (n); seqs of rows that once were there."""
     if not len(seqs):
         return np.zeros(0, np.bool_)
+    span = (int(seqs.max()), int(seqs.min()))
+    is_kept = _is_within(db, "batch", span, seqs)
+    # Segments grow together over those that were dropped between them.
+    return is_kept & ~_is_within(db, "dropped", span, seqs)
+
+
+def _is_within(
+    db: sqlite3.Connection, table: str, span: tuple[int, int], seqs: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     found = db.execute(
-        "SELECT first_seq, last_seq FROM batch WHERE first_seq <= ? AND last_seq >= ? "
+        f"SELECT first_seq, last_seq FROM {table} WHERE first_seq <= ? AND last_seq >= ? "  # noqa: S608 (a constant)
         "ORDER BY first_seq",
-        (int(seqs.max()), int(seqs.min())),
+        span,
     ).fetchall()
     spans = np.array([(-1, -1), *found], np.int64)
     place = np.searchsorted(spans[:, 0], seqs, "right") - 1
     return np.asarray(seqs <= spans[place, 1])
+
+
+def superseded(db: sqlite3.Connection, seqs: Sequence[int]) -> set[int]:
+    """Those of the rows that others took the place of, or that were forgotten."""
+    return {
+        seq
+        for part in chunks(seqs)
+        for (seq,) in db.execute(
+            f"SELECT seq FROM superseded WHERE seq IN ({marks(part)})",  # noqa: S608 (only question marks)
+            part,
+        )
+    }
 
 
 def origins_of(db: sqlite3.Connection, seqs: Iterable[int]) -> dict[int, int]:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from retuned.rows.segment import Segment
 
 
+_FORGOTTEN = (0,)
+"""By what a row is superseded that was deleted before."""
+
+
 @contextmanager
 def wiped(db: sqlite3.Connection) -> Iterator[None]:
     """Let what is deleted meanwhile be overwritten in the file, and not only be marked free."""
@@ -57,43 +61,49 @@ def forget(book: Book, name: bytes) -> bool:
     seqs = np.array(sorted(found), np.int64)
     segments = segments_with(db, seqs)
     wanted = set(found)
-    gone = [_blank(book, segment, wanted) for segment in segments]
-    rows = sum(counted for counted, _ in gone)
-    labelled = rows if any(has_label for _, has_label in gone) else 0
-    if rows:
-        arrival.forget(db, [min(found)], [min(found)] * bool(labelled))
+    gone = [row for segment in segments for row in _blank(book, segment, wanted)]
+    current = {origin for origin, is_current, _ in gone if is_current}
+    labelled = {origin for origin, _, has_label in gone if has_label} & current
+    arrival.forget(db, list(current), list(labelled))
     orphans = db.execute("DELETE FROM orphan WHERE digest = ?", (name,)).rowcount
     db.execute(
         "UPDATE total SET rows = rows - ?, labelled = labelled - ?, orphans = orphans - ?",
-        (rows, labelled, orphans),
+        (len(current), len(labelled), orphans),
     )
-    is_known = bool(rows or orphans)
+    # Older content counts too, where retention has dropped the newest.
+    is_known = bool(gone or orphans)
     if is_known:
         db.execute("INSERT INTO forgotten VALUES (?, ?)", (name, last_seq_of(db)))
     return is_known
 
 
-def _blank(book: Book, segment: Segment, wanted: set[int]) -> tuple[int, bool]:
-    """Empty rows of a segment; gives how many counted, and whether any of them had a label."""
+def _blank(book: Book, segment: Segment, wanted: set[int]) -> list[tuple[int, bool, bool]]:
+    """Empty rows of a segment.
+
+    Returns:
+        For each that was not empty: its origin, whether it was what its id says, and whether
+        it had a label.
+    """
     db, forms = book.db, book.forms
     table = read_segments([segment], forms)
     is_gone = np.isin(table[SEQ].to_numpy(), list(wanted))
-    rows, has_label = 0, False
     part = table.filter(pa.array(is_gone))
+    gone = []
     for seq, origin, folded in zip(
         *(part[name].to_pylist() for name in (SEQ, ORIGIN, LABEL)), strict=True
     ):
-        is_old = db.execute("SELECT by_seq FROM superseded WHERE seq = ?", (seq,)).fetchone()
-        rows += is_old is None
+        by = db.execute("SELECT by_seq FROM superseded WHERE seq = ?", (seq,)).fetchone()
+        if by == _FORGOTTEN:
+            continue
         apart = db.execute("DELETE FROM label WHERE origin = ?", (origin,)).rowcount
-        has_label |= folded is not None or apart > 0
+        gone.append((origin, by is None, folded is not None or apart > 0))
         db.execute("DELETE FROM loss WHERE row_seq = ?", (seq,))
         db.execute("INSERT OR REPLACE INTO superseded VALUES (?, 0, ?)", (seq, origin))
     db.execute(
         "UPDATE batch SET data = ?, form = ? WHERE first_seq = ?",
         (_emptied(book, table, is_gone, segment), book.forms.number, segment.first_seq),
     )
-    return rows, has_label
+    return gone
 
 
 def _emptied(book: Book, table: pa.Table, is_gone: np.ndarray, segment: Segment) -> memoryview:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retuned.rows.find import chunks, is_there, marks, origins_of
+from retuned.rows.find import chunks, is_there, marks, origins_of, superseded
 
 if TYPE_CHECKING:
     import sqlite3
@@ -41,8 +41,11 @@ def places_of(db: sqlite3.Connection, index: IdIndex, digests: Sequence[bytes]) 
     positions, seqs = list(found), np.fromiter(found.values(), np.int64)
     kept = is_there(db, seqs)
     origins = origins_of(db, found.values())
+    # The newest content may have been dropped, while an older one is still there: an index that
+    # was read from the log again finds only that.
+    old = superseded(db, seqs[kept].tolist())
     for position, seq, is_kept in zip(positions, seqs.tolist(), kept.tolist(), strict=True):
-        if is_kept:
+        if is_kept and seq not in old:
             place = shared[names[position]]
             place.seq, place.origin = seq, origins.get(seq, seq)
     _mark_forgotten(db, shared)

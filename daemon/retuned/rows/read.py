@@ -57,6 +57,8 @@ def read_window(db: sqlite3.Connection, forms: Forms, wanted: Wanted) -> Window:
     """
     parts: list[Window] = []
     rows, newest = 0, wanted.newest
+    if newest == 0:
+        return _empty(forms, wanted.as_of)
     for oldest, segments in _backwards(db, wanted):
         part = _window(db, forms, read_segments(segments, forms), wanted)
         parts.append(part)

@@ -27,7 +27,7 @@ class Limits:
         rows: rows at the most; 0 for any number.
         data_bytes: bytes of all segments at the most; 0 for any number.
         before_us: rows of an earlier time may go, microseconds since the epoch; None for none.
-        floor: labelled rows that are kept whatever else is said.
+        floor: rows that are kept whatever else is said, and as many of those with labels.
         needed_us: rows of this time or a later one are kept as well; None for none.
     """
 
@@ -58,7 +58,10 @@ def retain(db: sqlite3.Connection, forms: Forms, limits: Limits) -> Dropped:
     if not _is_over(db, oldest, rows, limits) or _is_needed(oldest, limits):
         return Dropped()
     origins, with_label = _kept_rows(db, forms, oldest)
-    if labelled - len(with_label) < limits.floor:
+    # Rows without labels are no evidence, but as many of them may still get theirs.
+    if rows - len(origins) < limits.floor or (
+        with_label and labelled - len(with_label) < limits.floor
+    ):
         return Dropped()
     arrival.forget(db, origins, with_label)
     _drop(db, oldest, origins)
@@ -111,6 +114,8 @@ def _drop(db: sqlite3.Connection, segment: Segment, origins: list[int]) -> None:
     # Who superseded whom is told as long as one of the two is there.
     oldest = oldest_seq(db)
     db.execute("DELETE FROM superseded WHERE seq < ? AND by_seq < ?", (oldest, oldest))
+    db.execute("INSERT INTO dropped VALUES (?, ?)", span)
+    db.execute("DELETE FROM dropped WHERE last_seq < ?", (oldest,))
     arrival.drop_before(db, oldest)
     orphans = db.execute("DELETE FROM orphan WHERE seq < ?", (oldest,)).rowcount
     db.execute("UPDATE total SET orphans = orphans - ?", (orphans,))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from retuned.errors import PermanentError
 from retuned_pipelines.column import as_kind
 
 if TYPE_CHECKING:
@@ -104,6 +105,9 @@ def read_segments(found: Sequence[Segment], forms: Forms) -> pa.Table:
     """The rows of segments, one after the other, in the columns of `folded_schema`.
 
     Features that a segment lacks are null; those that it has under another type are cast.
+
+    Raises:
+        PermanentError: one of them is damaged.
     """
     wanted = folded_schema(forms.newest, forms.task)
     parts = []
@@ -111,10 +115,28 @@ def read_segments(found: Sequence[Segment], forms: Forms) -> pa.Table:
         schema = forms.of(form)
         stored = folded_schema(schema, forms.task) if is_folded else row_schema(schema)
         # Batches after their schema are what Arrow calls a stream: it reads many at once.
-        stream = b"".join([stored.serialize().to_pybytes(), *(one.data for one in alike)])
-        with pa.ipc.open_stream(stream) as reader:
-            parts.append(_conformed(reader.read_all(), wanted, forms.newest))
+        table = _decoded(stored, list(alike))
+        parts.append(_conformed(table, wanted, forms.newest))
     return pa.concat_tables(parts).combine_chunks()
+
+
+def _decoded(stored: pa.Schema, alike: Sequence[Segment]) -> pa.Table:
+    stream = b"".join([stored.serialize().to_pybytes(), *(one.data for one in alike)])
+    why = "some are missing"
+    try:
+        with pa.ipc.open_stream(stream) as reader:
+            table = reader.read_all()
+    except (pa.ArrowException, OSError) as error:
+        why = f"{error!s:.200}"
+    else:
+        if table.num_rows == sum(one.rows for one in alike):
+            return table
+    first, last = min(one.first_seq for one in alike), max(one.last_seq for one in alike)
+    message = (
+        f"The row log is damaged: rows {first} to {last} cannot be read ({why}). Restore its file "
+        "from a backup, or move it away to begin again without its rows."
+    )
+    raise PermanentError(message)
 
 
 def _conformed(table: pa.Table, wanted: pa.Schema, newest: Schema) -> pa.Table:
