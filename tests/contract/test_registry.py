@@ -26,7 +26,8 @@ from retuned.registry.journal import Journal
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.signing import Forged, SigningKey
 from retuned.registry.studies import StudyBook, StudyRecord
-from retuned.registry.versions import Conflict, Crowned, Registry
+from retuned.registry.pointer import Crowned
+from retuned.registry.versions import Conflict, Registry
 from retuned.runtime.clock import VirtualClock
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import BEGINNING, Boundary

@@ -16,7 +16,7 @@ from tests.reigns import VERDICT
 
 from retuned.errors import PermanentError, TransientError
 from retuned.registry.signing import Forged, SigningKey
-from retuned.registry.versions import Crowned
+from retuned.registry.pointer import Crowned
 from retuned.serve.champion import BadFeatures, Champion
 from retuned.serve.stage import Stage
 from retuned_pipelines.fitting import FittedModel, fit
