@@ -10,8 +10,6 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.registry.events import Event, EventKind, new_event_id
-from retuned.registry.pins import Pin
 from retuned_pipelines.care.facts import Called
 
 if TYPE_CHECKING:
@@ -57,30 +55,6 @@ def routes(desk: Desk) -> APIRouter:
     @room.post("/resume", summary="Go on", status_code=202)
     def resume(model: str, wish: Wish | None = None) -> Response:
         return call(model, "resume", wish)
-
-    @room.post("/versions/{number}/pin", summary="Keep a version, whatever comes after it")
-    def pin(model: str, number: int, wish: Wish | None = None) -> Response:
-        wish = wish or Wish()
-        event = pinning(model, number, EventKind.PINNED, wish)
-        wanted = Pin(version=number, who=wish.who, reason=wish.reason, at=event.at)
-        desk.registry.pin(model, wanted, event)
-        return pinned(model, event)
-
-    @room.post("/versions/{number}/unpin", summary="Let a pinned version go with the others")
-    def unpin(model: str, number: int, wish: Wish | None = None) -> Response:
-        event = pinning(model, number, EventKind.UNPINNED, wish or Wish())
-        desk.registry.unpin(model, number, event)
-        return pinned(model, event)
-
-    def pinning(model: str, number: int, kind: EventKind, wish: Wish) -> Event:
-        desk.keeper(model)
-        now = desk.clock.now()
-        body = {"version": number, "who": wish.who, "reason": wish.reason}
-        return Event(id=new_event_id(now), at=now, model=model, kind=kind, body=body)
-
-    def pinned(model: str, event: Event) -> Response:
-        desk.metrics.event(event)
-        return answer({"model": model, "pinned": sorted(desk.registry.pins(model))})
 
     @room.delete("/rows/{row:path}", summary="Delete a row for good; its id cannot come again")
     def forget(model: str, row: str) -> Response:

@@ -1,6 +1,4 @@
-"""The local journal: what the keepers remember, events on their way to Redis, drift reports,
-and what the registry held.
-"""
+"""The local journal: what keepers remember and the registry held, events, drift reports."""
 
 from __future__ import annotations
 

@@ -118,6 +118,6 @@ class Takeover:
 
 
 def _request(crowned: Crowned, event: Event) -> str:
-    """Names what is asked for: the event's id alone is another's, where a state directory is new."""
+    """Names what is asked for; by its event alone it would not differ from a lost daemon's."""
     content = [event.id, crowned.version.to_json(), crowned.revision.to_json()]
     return hashlib.sha256(canonical(content)).hexdigest()[:32]

@@ -253,8 +253,10 @@ class Registry:
         kept = [crowned.revision, replaced]
         if crowned.predecessor:
             kept.append(self._revision(model, crowned.predecessor))
-        for number in wanted - {crowned.version.number}:
-            kept.append(manifests.newest_revision(self._redis, model, number, self._key))
+        kept.extend(
+            manifests.newest_revision(self._redis, model, number, self._key)
+            for number in wanted - {crowned.version.number}
+        )
         names = {name for revision in kept if revision is not None for name in revision.artifacts}
         store.prune(self._redis, model, names)
 
