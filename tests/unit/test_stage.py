@@ -410,7 +410,7 @@ def test_what_ends_the_process_that_loads_it_takes_no_crown(
     stage = Stage(tmp_path, KEY, prove=Proof(bad={digest(data)}))
     before = crown(stage, line)
     with pytest.raises(PermanentError, match="loaded it first"):
-        crown(stage, trees, number=2)
+        stage.crown(crowned((trees,), (data,), number=2), {digest(data): data})
     assert stage.of(MODEL) is before
     restored = Stage(tmp_path, KEY).restore(MODEL)
     assert restored is not None
@@ -439,6 +439,19 @@ def test_after_a_restart_only_other_libraries_are_a_reason_to_load_elsewhere(
     rewrite(tmp_path, {**kept, "loaded_with": {**kept["loaded_with"], "lightgbm": "1.0"}})
     assert Stage(tmp_path, KEY, prove=proof).restore(MODEL) is not None
     assert proof.asked == [{name}]
+    assert Stage(tmp_path, KEY, prove=proof).restore(MODEL) is not None
+    assert proof.asked == [{name}]
+
+
+def test_what_an_older_key_signed_is_signed_anew_at_a_restart(
+    stage: Stage, tmp_path: Path, line: FittedModel
+) -> None:
+    before = crown(stage, line)
+    newest = SigningKey(bytes(32), (KEY.secret,))
+    assert Stage(tmp_path, newest).restore(MODEL) is not None
+    restored = Stage(tmp_path, SigningKey(bytes(32))).restore(MODEL)
+    assert restored is not None
+    assert restored.crowned == before.crowned
 
 
 def test_the_epoch_is_signed_on_disk_too(stage: Stage, tmp_path: Path, line: FittedModel) -> None:

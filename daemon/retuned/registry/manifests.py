@@ -79,10 +79,10 @@ def versions(redis: Redis, model: str, key: SigningKey) -> tuple[Version, ...]:
         TransientError: Redis is away.
     """
     found: list[Version] = []
-    for number, sealed in _stored(redis, keys.versions(model)).items():
+    for number, sealed in stored(redis, keys.versions(model)).items():
         try:
-            found.append(read_version(model, int(number), sealed, key))
-        except (Forged, ValueError) as error:
+            found.append(read_version(model, number, sealed, key))
+        except Forged as error:
             _tell(model, error)
     return tuple(sorted(found, key=lambda version: version.number))
 
@@ -90,7 +90,7 @@ def versions(redis: Redis, model: str, key: SigningKey) -> tuple[Version, ...]:
 def revisions(redis: Redis, model: str, version: int, key: SigningKey) -> tuple[Revision, ...]:
     """The revisions of a version that verify, by number; as `versions`."""
     found: list[Revision] = []
-    for number, sealed in _stored(redis, keys.revisions(model, version)).items():
+    for number, sealed in stored(redis, keys.revisions(model, version)).items():
         try:
             found.append(read_revision(model, f"{version}.{number}", sealed, key))
         except Forged as error:
@@ -147,24 +147,23 @@ class Ledger:
             TransientError: Redis is away; it can be mended again.
         """
         numbers = self._mend(VERSION, keys.versions(self._model), "")
-        for number in sorted(numbers, key=int):
-            name = keys.revisions(self._model, int(number))
-            self._mend(REVISION, name, f"{number}.")
+        for number in sorted(numbers):
+            self._mend(REVISION, keys.revisions(self._model, number), f"{number}.")
 
-    def _mend(self, kind: str, place: str, prefix: str) -> set[str]:
-        stored = _stored(self._redis, place)
+    def _mend(self, kind: str, place: str, prefix: str) -> set[int]:
+        held = stored(self._redis, place)
         start = f"{kind}:{prefix}"
-        known = {name.removeprefix(start) for name in self._known if name.startswith(start)}
-        fields = {field for field in stored.keys() | known if field.isdigit()}
+        known = {int(name[len(start) :]) for name in self._known if name.startswith(start)}
+        numbers = held.keys() | known
         put: dict[Any, Any] = {}
-        for field in fields:
-            better = self._better(kind, prefix + field, stored.get(field))
+        for number in numbers:
+            better = self._better(kind, f"{prefix}{number}", held.get(number))
             if better is not None:
-                put[field] = better
+                put[number] = better
         if put:
             with translated():
                 self._redis.hset(place, mapping=put)
-        return fields
+        return numbers
 
     def _better(self, kind: str, name: str, sealed: bytes | None) -> bytes | None:
         """What ought to stand there instead; None where it is right, or nobody knows better."""
@@ -199,10 +198,15 @@ class Ledger:
         return sealed.partition(b"\n")[2]
 
 
-def _stored(redis: Redis, place: str) -> dict[str, bytes]:
+def stored(redis: Redis, place: str) -> dict[int, bytes]:
+    """Sealed manifests of a hash by number; a field that is no number is nobody's.
+
+    Raises:
+        TransientError: Redis is away.
+    """
     with translated():
         found: Any = redis.hgetall(place)
-    return {field.decode(errors="replace"): sealed for field, sealed in found.items()}
+    return {int(name): sealed for name, sealed in sorted(found.items()) if name.isdigit()}
 
 
 def _opened(what: str, kind: str, sealed: bytes, key: SigningKey) -> dict[str, Any]:

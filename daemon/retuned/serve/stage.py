@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,8 @@ class Stage:
                 epoch=kept["epoch"],
                 predecessor=kept["predecessor"],
             )
-            self._key.unsealed(CHAMPION, _sealed(kept["signature"], crowned))
+            sealed = _sealed(kept["signature"], crowned)
+            self._key.unsealed(CHAMPION, sealed)
             is_known = kept["loaded_with"] == dict(libraries())
             names = _artifact_names(crowned)
             artifacts = {name: (folder / name).read_bytes() for name in names}
@@ -125,6 +127,9 @@ class Stage:
         self._prove_unknown(model, crowned, artifacts, names if is_known else ())
         champion = _loaded(crowned, artifacts, None)
         with self._lock:
+            if not (is_known and self._key.is_newest(sealed)):
+                with suppress(OSError):  # it can be done at the next start
+                    self._write(crowned, artifacts)
             self._put(model, champion)
         return champion
 
