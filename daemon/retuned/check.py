@@ -136,8 +136,8 @@ def _registry(
                 continue
             yield from ((False, wrong) for wrong in found.wrong)
             if found.older:
-                told = f"{found.older} manifests of {model} were signed with an older key"
-                yield True, f"registry: {told}; the daemon signs them anew within an hour"
+                told = f"{found.older} seals of {model} are of an older key"
+                yield True, f"registry: {told}; a restarted daemon makes them anew"
             if found.champion:
                 yield True, f"registry: {found.champion} of {model}, {found.manifests} manifests"
 

@@ -452,6 +452,14 @@ def test_a_request_that_comes_again_after_another_takeover_changes_nothing(
     assert len(log.newest(MODEL, 10)) == 3
 
 
+def test_a_request_whose_champion_was_lost_can_be_made_again(
+    redis: Redis, registry: Registry
+) -> None:
+    publish(registry)
+    redis.delete(keys.champion(MODEL))
+    assert publish(registry).epoch == 2
+
+
 def test_a_new_daemon_may_use_the_name_of_an_old_request_for_something_else(
     registry: Registry,
 ) -> None:

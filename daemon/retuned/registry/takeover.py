@@ -25,8 +25,9 @@ REQUESTS_KEPT = 1000
 TAKE_OVER = (
     """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
-if redis.call('ZSCORE', KEYS[4], ARGV[7]) then return 3 end
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+local found = redis.call('GET', KEYS[1])
+if found and redis.call('ZSCORE', KEYS[4], ARGV[7]) then return 3 end
+if (found or '') ~= ARGV[1] then return 0 end
 local version = redis.call('HGET', KEYS[2], ARGV[3])
 local revision = redis.call('HGET', KEYS[3], ARGV[5])
 if (version and text(version) ~= text(ARGV[4]))
