@@ -63,7 +63,7 @@ def pin(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    api = _api(args)
+    api = api_of(args.url, args.env_file)
     try:
         body = {"who": getpass.getuser(), "reason": args.reason}
         path = f"/v1/models/{args.model}/versions/{args.version}/{args.wish}"

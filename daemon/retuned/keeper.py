@@ -128,10 +128,6 @@ class Keeper:
             self._is_notice_due = True
         self._lanes.submit(Lane.QUICK, self._look)
 
-    def tell(self, notice: Notify) -> None:
-        """Write into the history what is no fact for the care of the model."""
-        self._tell(notice)
-
     def accept(self, fact: Fact) -> None:
         """Take in a fact, persist what follows from it, and begin that.
 
@@ -152,7 +148,7 @@ class Keeper:
             self._begin(work)
 
     def tell(self, notice: Notify) -> None:
-        """Write an event that is no fact; without the journal it is lost, which the log tells."""
+        """Write into the history what is no fact; without a journal it is lost, which is logged."""
         events = self._events((notice,))
         with self._lock:
             try:

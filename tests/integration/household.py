@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.auditing import Auditing
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.keeper import Keeper
 from retuned.registry.connect import connect
 from retuned.registry.events import Event, EventLog
