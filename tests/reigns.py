@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from retuned.registry.versions import Crowned
+from retuned.registry.pointer import Crowned
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.version import Member, Revision, Version

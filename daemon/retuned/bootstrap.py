@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import retuned
+from retuned.auditing import Auditing
 from retuned.errors import PermanentError
 from retuned.housekeeping import Housekeeping
 from retuned.http import server
@@ -104,6 +105,7 @@ class _Daemon:
     """What runs: the app and the loops, and how they are stopped."""
 
     app: FastAPI
+    auditing: Auditing
     forwarder: Forwarder
     housekeeping: Housekeeping
     roster: Roster
@@ -126,6 +128,7 @@ async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis
             daemon.roster.follow()
             supervisor.run("http", server.run(daemon.app, listener))
             supervisor.run("registry", daemon.forwarder.run())
+            supervisor.run("audit", daemon.auditing.run())
             supervisor.run("rows", daemon.housekeeping.run())
             supervisor.run("watchdog", _stay_alive(systemd))
             for name, run in daemon.sources.items():
@@ -151,7 +154,7 @@ async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis
 def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     """Build everything; what is closed last is built first."""
     state, clock, stack = settings.state_dir, SystemClock(), ExitStack()
-    key = SigningKey.load_or_make(state / "signing.key")
+    key = SigningKey.load_or_make(settings.key_file)
     client = connect(settings.redis if redis is None else redis.socket)
     stack.callback(client.close)
     rows = RowLogs(state / "rows", spare=settings.rows.spare_mb * 1_000_000, now=clock.now)
@@ -159,11 +162,11 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     journal = Journal(state / "journal.sqlite", clock)
     stack.callback(journal.close)
     metrics = Metrics()
-    registry, book, events = Registry(client, key), StudyBook(client), EventLog(client)
+    registry = Registry(client, key, journal, keep_versions=settings.registry.keep_versions)
+    book, events = StudyBook(client), EventLog(client)
     forwarder = Forwarder(journal, events, lambda: ping(client))
     served = ServedLog(state / "served", dropped=metrics.unlogged)
     stack.callback(served.close)
-    stage = Stage(state / "champions", key)
     cores = len(os.sched_getaffinity(0))
     workers = settings.search.workers or cores
     lanes = ThreadLanes(quick=QUICK_THREADS, study=workers)
@@ -172,6 +175,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     stack.callback(executor.close)
     stop = threading.Event()
     bench = Bench(executor=executor, directory=state / "work", stop=stop)
+    stage = Stage(state / "champions", key, prove=bench.prove)
     studies = Studies(bench=bench, book=book, clock=clock, observe=metrics.trial)
     workshop = Workshop(
         rows=rows,
@@ -204,11 +208,12 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     def notice(model: str) -> None:
         under_care(roster.keepers, model).notice()
 
+    auditing = Auditing(keepers=lambda: roster.keepers, custody=workshop.custody)
     roster = Roster(
         load=lambda: load_models(settings.models_dir),
         new_keeper=new_keeper,
         adopt=workshop.adopt,
-        give_back=workshop.give_back,
+        uphold=auditing.uphold,
         stage=stage,
         schedule=schedule,
         lanes=lanes,
@@ -255,6 +260,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     housekeeping = Housekeeping(rows=rows, keepers=lambda: roster.keepers, clock=clock)
     return _Daemon(
         app=build(desk),
+        auditing=auditing,
         forwarder=forwarder,
         housekeeping=housekeeping,
         roster=roster,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from retuned.errors import ConfigError, RetunedError
+from retuned.errors import ConfigError, RetunedError, TransientError
 from retuned.registry.connect import connect, ping, translated
+from retuned.registry.inspection import inspected
 from retuned.registry.server import EmbeddedRedis, find_binary
+from retuned.registry.signing import SigningKey
 from retuned.settings import load, load_models
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from retuned.settings import ServerSettings, Settings
@@ -54,10 +57,14 @@ def _findings(settings: Settings) -> Iterator[tuple[bool, str]]:
     if not loaded.specs and not loaded.findings:
         yield False, f"{settings.models_dir}: no model file; put <name>.env there"
     yield from _state(settings.state_dir)
+    key, findings = _key(settings.key_file)
+    yield from findings
     if settings.redis.url:
         yield from _server(settings.redis, "Redis")
     else:
         yield _private(settings.state_dir)
+    if key is not None:
+        yield from _registry(settings, key, sorted(loaded.specs))
     private = (settings.state_dir / "redis" / "redis.sock").absolute()
     if settings.stream.url and settings.stream.url != f"unix://{private}":
         yield from _server(settings.stream, "Redis of the streams")
@@ -97,6 +104,42 @@ def _state(directory: Path) -> Iterator[tuple[bool, str]]:
         yield False, f"{told}; rows and models need room, free at least {LEAST_MB:,} MB"
     else:
         yield True, told
+
+
+def _key(path: Path) -> tuple[SigningKey | None, list[tuple[bool, str]]]:
+    # Not Path.exists, see `_state`.
+    if not os.path.exists(path):  # noqa: PTH110
+        return None, [(True, f"signing key: {path} (made at the first start)")]
+    try:
+        key = SigningKey.load(path)
+    except ConfigError as error:
+        return None, [(False, str(error))]
+    older = f", {len(key.older)} older still verify" if key.older else ""
+    return key, [(True, f"signing key: {key.id} of {path}{older}")]
+
+
+def _registry(
+    settings: Settings, key: SigningKey, models: Sequence[str]
+) -> Iterator[tuple[bool, str]]:
+    """What the registry holds, where it can be read: of a private one while the daemon runs."""
+    source = settings.redis if settings.redis.url else EmbeddedRedis(settings.state_dir / "redis")
+    client = connect(source.socket if isinstance(source, EmbeddedRedis) else source)
+    with closing(client):
+        for model in models:
+            try:
+                found = inspected(client, model, key)
+            except TransientError:
+                # Told already, or the private one, which ends with its daemon.
+                return
+            except RetunedError as error:
+                yield False, str(error)
+                continue
+            yield from ((False, wrong) for wrong in found.wrong)
+            if found.older:
+                told = f"{found.older} seals of {model} are of an older key"
+                yield True, f"registry: {told}; a restarted daemon makes them anew"
+            if found.champion:
+                yield True, f"registry: {found.champion} of {model}, {found.manifests} manifests"
 
 
 def _private(state_dir: Path) -> tuple[bool, str]:

@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_service(commands)
     _add_questions(commands)
     _add_wishes(commands)
+    _add_pins(commands)
     _add_quarantine(commands)
     _add_feeding(commands)
     return parser
@@ -64,6 +65,13 @@ def _add_service(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     check = commands.add_parser("check", help="check settings, Redis, state directory and disk")
     _add_env_file(check)
     check.set_defaults(run=_check)
+    what = "put a new signing key before the old ones, which still verify"
+    rotate = commands.add_parser("rotate-key", help=what, description=what)
+    rotate.add_argument(
+        "--forget-old", action="store_true", help="leave only the newest key in the file instead"
+    )
+    _add_env_file(rotate)
+    rotate.set_defaults(run=_rotate_key)
     demo = commands.add_parser("demo", help="the main job on real data, in three minutes")
     demo.add_argument("--stay", action="store_true", help="keep the daemon running at the end")
     demo.add_argument("--port", type=int, default=0, help="where it listens; 0 for any free port")
@@ -137,6 +145,19 @@ def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         command.add_argument("--reason", default="", help="written into the history")
         _add_address(command)
         command.set_defaults(run=_wish, wish=name)
+
+
+def _add_pins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, what in (
+        ("pin", "keep a version's artifacts, whatever comes after it"),
+        ("unpin", "let a pinned version go with the others"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("model")
+        command.add_argument("version", type=int)
+        command.add_argument("--reason", default="", help="written into the history")
+        _add_address(command)
+        command.set_defaults(run=_pin, wish=name)
 
 
 def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -234,6 +255,20 @@ def _ingest(args: argparse.Namespace) -> int:
     from retuned.backfill.run import main as ingest  # noqa: PLC0415 (as above)
 
     return ingest(args)
+
+
+def _pin(args: argparse.Namespace) -> int:
+    from retuned.inquire import pin  # noqa: PLC0415 (as above)
+
+    pin(args)
+    return OK
+
+
+def _rotate_key(args: argparse.Namespace) -> int:
+    from retuned.keys import rotate_key  # noqa: PLC0415 (as above)
+
+    rotate_key(args)
+    return OK
 
 
 def _wish(args: argparse.Namespace) -> int:

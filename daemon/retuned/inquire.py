@@ -57,6 +57,23 @@ def wish(args: Namespace) -> None:
     print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
 
 
+def pin(args: Namespace) -> None:
+    """Keep a version, or let it go.
+
+    Raises:
+        RetunedError: nobody answers, or it was refused.
+    """
+    api = api_of(args.url, args.env_file)
+    try:
+        body = {"who": getpass.getuser(), "reason": args.reason}
+        path = f"/v1/models/{args.model}/versions/{args.version}/{args.wish}"
+        found = api.post(path, body)
+    finally:
+        api.close()
+    pinned = ", ".join(str(number) for number in found["pinned"]) or "none"
+    print(f"{args.model}: {args.wish} of version {args.version} accepted. Pinned: {pinned}.")
+
+
 def resend(args: Namespace) -> None:
     """Send everything in a model's quarantine again.
 
@@ -207,7 +224,7 @@ def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
         ("version", "when", "recipe", "gain", "why"),
         (
             (
-                str(v["number"]),
+                f"{v['number']}{' pinned' * (v['pin'] is not None)}",
                 _moment(v["created_at"]),
                 _members(v),
                 f"{v['verdict']['gain']:+.1%}",
@@ -224,6 +241,7 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("version", f"{found['number']}, of study {found['study'] or 'none (default recipe)'}"),
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
+        *_pinned(found["pin"]),
     ]
     members = found["members"]
     if len(members) == 1:
@@ -243,6 +261,13 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         for r in found["revisions"][-10:]
     ]
     _print(console, ("", ""), lines)
+
+
+def _pinned(pin: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    if pin is None:
+        return []
+    reason = f": {pin['reason']}" if pin["reason"] else ""
+    return [("pinned", f"by {pin['who']}, {_moment(pin['at'])}{reason}")]
 
 
 def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:

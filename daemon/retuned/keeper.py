@@ -128,10 +128,6 @@ class Keeper:
             self._is_notice_due = True
         self._lanes.submit(Lane.QUICK, self._look)
 
-    def tell(self, notice: Notify) -> None:
-        """Write into the history what is no fact for the care of the model."""
-        self._tell(notice)
-
     def accept(self, fact: Fact) -> None:
         """Take in a fact, persist what follows from it, and begin that.
 
@@ -150,6 +146,17 @@ class Keeper:
             self._observe(event)
         for work in works:
             self._begin(work)
+
+    def tell(self, notice: Notify) -> None:
+        """Write into the history what is no fact; without a journal it is lost, which is logged."""
+        events = self._events((notice,))
+        with self._lock:
+            try:
+                self._persist(self._state, events, None)
+            except RetunedError as error:
+                self._warn("journal", error, 0.0)
+        for event in events:
+            self._observe(event)
 
     def _look(self) -> None:
         with self._lock:
@@ -204,7 +211,7 @@ class Keeper:
             self._troubles[work.id] = trouble
         if before is None:
             body = {"order": work.id, "kind": work.kind, "error": trouble.error}
-            self._tell(Notify(event=EventKind.FAILED, body=body))
+            self.tell(Notify(event=EventKind.FAILED, body=body))
         self._begin(work, delay_s)
 
     def _abandon(self, work: Work, trouble: Trouble) -> None:
@@ -231,17 +238,7 @@ class Keeper:
             trouble = self._troubles.pop(work.id, None)
         if trouble is not None:
             body = {"order": work.id, "kind": work.kind, "attempts": trouble.attempts + 1}
-            self._tell(Notify(event=EventKind.RECOVERED, body=body))
-
-    def _tell(self, notice: Notify) -> None:
-        events = self._events((notice,))
-        with self._lock:
-            try:
-                self._persist(self._state, events, None)
-            except RetunedError as error:
-                self._warn("journal", error, 0.0)
-        for event in events:
-            self._observe(event)
+            self.tell(Notify(event=EventKind.RECOVERED, body=body))
 
     def _events(self, orders: Sequence[Order]) -> tuple[Event, ...]:
         now, model = self._clock.now(), self.spec.name

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError, TransientError
+from retuned.registry.signing import Forged
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care.facts import Ticked
 
@@ -38,7 +39,7 @@ class Roster:
         load: Callable[[], LoadedModels],
         new_keeper: Callable[[ModelSpec], Keeper],
         adopt: Callable[[ModelSpec], Published | None],
-        give_back: Callable[[ModelSpec], bool],
+        uphold: Callable[[Keeper], object],
         stage: Stage,
         schedule: Schedule,
         lanes: Lanes,
@@ -48,7 +49,7 @@ class Roster:
         self._load = load
         self._new_keeper = new_keeper
         self._adopt = adopt
-        self._give_back = give_back
+        self._uphold = uphold
         self._stage = stage
         self._schedule = schedule
         self._lanes = lanes
@@ -152,9 +153,7 @@ class Roster:
     def _settle(self, name: str, keeper: Keeper) -> None:
         """Take over the registry's champion, then go on from where the keeper last stopped."""
         try:
-            found = self._adopt(keeper.spec)
-            if found is None:
-                self._give_back(keeper.spec)
+            found = self._found(keeper)
             reign = keeper.state.reign
             if found is not None and (reign is None or reign.revision.name != found.revision.name):
                 keeper.accept(found)
@@ -171,6 +170,17 @@ class Roster:
             self._unsettled.discard(name)
         keeper.resume()
         self._put_schedule(name, keeper)
+
+    def _found(self, keeper: Keeper) -> Published | None:
+        """The registry's champion; what it lost, or what does not verify, is put right."""
+        try:
+            found = self._adopt(keeper.spec)
+        except Forged as error:
+            _log.error("%s", error, extra={"action": "champion_refused", "model": keeper.spec.name})
+            found = None
+        if found is None:
+            self._uphold(keeper)
+        return found
 
     def _put_schedule(self, name: str, keeper: Keeper) -> None:
         with self._lock:

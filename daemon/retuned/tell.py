@@ -78,7 +78,7 @@ def identity(recipe: Mapping[str, Any]) -> str:
     return json.dumps(recipe, sort_keys=True)
 
 
-def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
+def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind)
     """Say in a line what an event (in its JSON form) tells of."""
     body = event["body"]
     match event["kind"]:
@@ -110,6 +110,11 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901 (a case a kind)
             )
         case "restored":
             return f"{body['name']} was given back to a registry that had lost it"
+        case "forged":
+            return f"{body['error']}{'. It was put right' * body['is_restored']}"
+        case "pinned" | "unpinned":
+            reason = f": {body['reason']}" if body["reason"] else ""
+            return f"version {body['version']}, by {body['who']}{reason}"
         case "recovered":
             return f"{body['kind']} {body['order']} after {body['attempts']} attempts"
     return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
+from retuned.custody import Custody, Turns
 from retuned.errors import PermanentError
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.events import Event, EventKind
+from retuned.registry.signing import Forged
 from retuned.registry.versions import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
@@ -25,7 +26,8 @@ from retuned_pipelines.care.orders import (
 )
 
 if TYPE_CHECKING:
-    from retuned.registry.versions import Crowned, Registry
+    from retuned.registry.pointer import Crowned
+    from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
@@ -34,9 +36,6 @@ if TYPE_CHECKING:
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
-
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +52,7 @@ class Workshop:
         stage: the champions that serve.
         clock: the time.
         served: the answers that were given; None where nobody asked, as in a replay.
+        turns: who changes a model's champion, one after the other.
     """
 
     rows: RowLogs
@@ -62,6 +62,12 @@ class Workshop:
     stage: Stage
     clock: Clock
     served: ServedLog | None = None
+    turns: Turns = field(default_factory=Turns)
+
+    @property
+    def custody(self) -> Custody:
+        """Keeps the registry as it ought to be."""
+        return Custody(registry=self.registry, stage=self.stage, clock=self.clock, turns=self.turns)
 
     def count(self, spec: ModelSpec) -> Arrived:
         """Count what a model's row log holds."""
@@ -82,10 +88,12 @@ class Workshop:
         Raises:
             RetunedError: the registry could not be read, or holds something forged.
         """
+        serving = self.stage.of(spec.name)
+        if serving is not None:
+            self.registry.saw(serving.crowned)
         crowned = self.registry.champion(spec.name)
         if crowned is None:
             return None
-        serving = self.stage.of(spec.name)
         if serving is None or serving.crowned.revision.name != crowned.revision.name:
             digests = set(crowned.revision.artifacts) - {""}
             artifacts = {name: self.registry.artifact(spec.name, name) for name in digests}
@@ -97,41 +105,6 @@ class Workshop:
             revision=crowned.revision,
             epoch=crowned.epoch,
         )
-
-    def give_back(self, spec: ModelSpec) -> bool:
-        """Give the champion that serves back to a registry that has lost it.
-
-        Returns:
-            Whether it was; False where nobody serves, or the registry has a champion.
-
-        Raises:
-            RetunedError: the registry or the disk failed.
-        """
-        champion = self.stage.of(spec.name)
-        if champion is None or self.registry.champion(spec.name) is not None:
-            return False
-        crowned = champion.crowned
-        now = self.clock.now()
-        event = Event(
-            id=new_event_id(now),
-            at=now,
-            model=spec.name,
-            kind=EventKind.RESTORED,
-            body={"name": crowned.revision.name},
-        )
-        self.registry.publish(
-            crowned.version,
-            crowned.revision,
-            expected="",
-            artifacts=self.stage.artifacts(spec.name),
-            event=event,
-        )
-        _log.warning(
-            "The registry had lost the champion %s; it was given back.",
-            crowned.revision.name,
-            extra={"action": "champion_restored", "model": spec.name},
-        )
-        return True
 
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         """Carry out an order.
@@ -194,15 +167,15 @@ class Workshop:
             kind=EventKind(notice.event),
             body=notice.body,
         )
+        fits = self.bench.fits(spec.name)
+        proven = {name for name in artifacts if (fits / name).exists()}
         before = self.stage.of(spec.name)
-        crowned = self._crown(spec, work, artifacts, event)
-        self.stage.crown(crowned, artifacts)
-        kept = set(crowned.revision.artifacts)
-        if before is not None:
-            kept |= set(before.crowned.revision.artifacts)
-        self.registry.prune(spec.name, kept)
+        with self.turns.of(spec.name):
+            crowned = self._crown(spec, work, artifacts, event)
+            self.stage.crown(crowned, artifacts, proven=proven)
+        self.registry.prune(crowned, None if before is None else before.crowned.revision)
         # A model has one takeover at a time: what else waits there retired, or is of one let go.
-        for path in self.bench.fits(spec.name).glob("*"):
+        for path in fits.glob("*"):
             path.unlink(missing_ok=True)
         return Published(
             now=now,
@@ -226,8 +199,9 @@ class Workshop:
 
         try:
             return publish()
-        except Conflict:
-            if not self.give_back(spec):
+        except (Conflict, Forged):
+            found = self.custody.uphold(spec.name)
+            if found is None or not found.is_restored:
                 raise
             return publish()
 

@@ -1,10 +1,12 @@
-"""How much of a model's past has to be kept, whatever the limits say."""
+"""How much of a model's past has to be kept, whatever the limits say: rows, and versions."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Version
 
@@ -31,3 +33,24 @@ def needed_rows(spec: ModelSpec, version: Version | None) -> int:
         spec.watch.min_rows,
         *(past.rows or 0 for past in pasts),
     )
+
+
+def kept_versions(
+    *,
+    champion: int,
+    predecessor: int,
+    known: Collection[int],
+    pinned: Collection[int],
+    newest: int,
+) -> frozenset[int]:
+    """Numbers of the versions whose newest revision stays loadable.
+
+    Args:
+        champion: what answers requests.
+        predecessor: what answered before it; 0 for none.
+        known: all versions.
+        pinned: versions that somebody wants kept.
+        newest: so many of the newest versions stay in any case.
+    """
+    latest = sorted(known)[-newest:] if newest else []
+    return frozenset({champion, predecessor, *pinned, *latest} - {0})

@@ -144,6 +144,9 @@ class Revision:
         created_at: seconds since the epoch.
         standing: how the members stand as of this revision.
         predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
+        first_time: the oldest time among the rows learned from, microseconds since the epoch.
+        last_time: the newest time among those.
+        seed: of the fits.
     """
 
     model: str
@@ -159,6 +162,9 @@ class Revision:
     created_at: float
     standing: Standing
     predict_ms: tuple[float, ...] = ()
+    first_time: int = 0
+    last_time: int = 0
+    seed: int = 0
 
     @property
     def name(self) -> str:

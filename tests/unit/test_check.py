@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.takeovers import DATA, digest, publish
 
 from retuned.check import check
+from retuned.registry import keys
 from retuned.registry.connect import connect
 from retuned.registry.server import EmbeddedRedis
+from retuned.registry.signing import SigningKey, rotate
+from retuned.registry.versions import Registry
 from retuned.settings.daemon import PREFIX
 
 if TYPE_CHECKING:
@@ -171,6 +175,39 @@ def test_a_spool_that_is_not_there_is_told(
     assert line.startswith("RETUNED_SPOOL__DIR=")
     (directory / "spool").mkdir()
     assert f"spool: {directory / 'spool'}" in told()[1]
+
+
+# The registry's content
+
+
+def test_the_signing_key_is_told_by_its_name(directory: Path) -> None:
+    assert any("signing.key (made at the first start)" in line for line in told()[1])
+    (directory / "state").mkdir(mode=0o700)
+    key = SigningKey.load_or_make(directory / "state" / "signing.key")
+    assert any(line.startswith(f"signing key: {key.id} of ") for line in told()[1])
+    (directory / "state" / "signing.key").chmod(0o644)
+    assert any("chmod 600" in line for line in told()[2])
+
+
+def test_what_does_not_verify_is_told(redis: EmbeddedRedis, directory: Path) -> None:
+    (directory / "state").mkdir(mode=0o700)
+    path = directory / "state" / "signing.key"
+    with closing(connect(redis.socket)) as client:
+        publish(Registry(client, SigningKey.load_or_make(path)))
+        client.rename(keys.champion("demo"), keys.champion("bikes"))
+        client.rename(keys.versions("demo"), keys.versions("bikes"))
+        wrong = told()[2]
+        assert len(wrong) == 2
+        assert "champion of bikes is one of demo" in wrong[0]
+        assert "version 1 of bikes is version 1 of demo" in wrong[1]
+        client.delete(keys.champion("bikes"), keys.versions("bikes"))
+        (directory / "models" / "demo.env").write_text(MODEL)
+        publish(Registry(client, SigningKey.load(path)))
+        assert any(line == "registry: 1.1 of demo, 2 manifests" for line in told()[1])
+        rotate(path)
+        assert any("3 seals of demo are of an older key" in line for line in told()[1])
+        client.set(keys.chunk("demo", digest(DATA), 0), "changed")
+        assert ["not what its digest says" in line for line in told()[2]] == [True]
 
 
 # Gives up root's rights after the imports, and looks where it may not.

@@ -15,11 +15,12 @@ import pytest
 
 import retuned
 from retuned.cli import FAILED, OK, UNREACHABLE, USAGE, main
+from retuned.registry.signing import SigningKey
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "serve check demo status models versions drift studies events quarantine retune pause resume "
-    "ingest"
+    "serve check rotate-key demo status models versions drift studies events quarantine "
+    "retune pause resume pin unpin ingest"
 )
 HEAVY = {"numpy", "pandas", "pyarrow", "lightgbm", "sklearn", "optuna", "pydantic", "httpx", "rich"}
 
@@ -133,3 +134,25 @@ def test_the_reference_tells_of_every_command() -> None:
     told = (ROOT / "docs" / "reference" / "cli.md").read_text()
     for command in COMMANDS.split():
         assert f"`retuned {command}" in told, command
+
+
+# Keys
+
+
+def test_a_key_is_rotated_and_the_old_one_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "retuned.env"
+    file.write_text(f"RETUNED_SIGNING_KEY_FILE={tmp_path / 'our.key'}\n")
+    assert main(["rotate-key", "--env-file", str(file)]) == USAGE
+    assert "makes it at its first start" in capsys.readouterr().err
+    first = SigningKey.load_or_make(tmp_path / "our.key")
+    assert main(["rotate-key", "--env-file", str(file)]) == OK
+    newest = SigningKey.load(tmp_path / "our.key")
+    assert newest.ids == (newest.id, first.id)
+    told = capsys.readouterr().out
+    assert newest.id in told
+    assert first.id in told
+    assert newest.secret.hex() not in told
+    assert main(["rotate-key", "--forget-old", "--env-file", str(file)]) == OK
+    assert SigningKey.load(tmp_path / "our.key").ids == (newest.id,)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from retuned.errors import PermanentError, TransientError
 from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.registry.journal import Journal
+from retuned.registry.memory import Fleeting, Memory
 from retuned.runtime.clock import VirtualClock
 
 JSON = st.recursive(
@@ -31,6 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from retuned.registry.events import Event, EventKind
 from retuned.registry.journal import Journal
+from retuned.registry.memory import Fleeting, Memory
 from retuned.runtime.clock import SystemClock
 journal = Journal(Path(sys.argv[1]), SystemClock())
 event = Event(id="e1", at=1.0, model="demo", kind=EventKind.DECIDED, body={})
@@ -196,3 +198,26 @@ def test_ids_of_later_events_sort_later_and_none_comes_twice() -> None:
     ids = [new_event_id(moment) for moment in moments]
     assert ids == sorted(ids)
     assert len({new_event_id(5.0) for _ in range(500)}) == 500
+
+
+# What the registry held
+
+
+@pytest.mark.parametrize("kind", ["journal", "fleeting"])
+def test_what_is_remembered_is_recalled_by_model_and_name(tmp_path: Path, kind: str) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", VirtualClock())
+    memory: Memory = journal if kind == "journal" else Fleeting()
+    assert memory.recall("demo", "a") is None
+    assert memory.recall_all("demo") == {}
+    memory.remember("demo", {"a": b"1", "b": b"2"})
+    memory.remember("other", {"a": b"3"})
+    memory.remember("demo", {"a": None, "b": b"4", "c": b"\xff"})
+    assert memory.recall("demo", "a") is None
+    assert memory.recall("demo", "b") == b"4"
+    assert memory.recall_all("demo") == {"b": b"4", "c": b"\xff"}
+    assert memory.recall_all("other") == {"a": b"3"}
+    journal.close()
+    if kind == "journal":
+        journal = Journal(tmp_path / "journal.sqlite", VirtualClock())
+        assert journal.recall_all("demo") == {"b": b"4", "c": b"\xff"}
+        journal.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 from tests.reigns import VERDICT
 
 from retuned.errors import PermanentError, TransientError
+from retuned.registry.pointer import Crowned
 from retuned.registry.signing import Forged, SigningKey
-from retuned.registry.versions import Crowned
 from retuned.serve.champion import BadFeatures, Champion
 from retuned.serve.stage import Stage
 from retuned_pipelines.fitting import FittedModel, fit
@@ -365,6 +366,99 @@ def test_a_crash_between_artifacts_and_manifest_leaves_the_older_champion(
     after = Stage(tmp_path, KEY).restore(MODEL)
     assert after is not None
     assert after.crowned == before.crowned
+
+
+# First loads
+
+
+@dataclass
+class Proof:
+    """Remembers what was to be loaded elsewhere first, and refuses it where it is told to."""
+
+    bad: set[str] = field(default_factory=set)
+    asked: list[set[str]] = field(default_factory=list)
+
+    def __call__(self, model: str, artifacts: Mapping[str, bytes]) -> None:
+        assert model == MODEL
+        self.asked.append(set(artifacts))
+        if self.bad & set(artifacts):
+            message = "a child process that loaded it first came to this: killed"
+            raise PermanentError(message)
+
+
+def test_what_nobody_has_loaded_is_loaded_elsewhere_first(
+    tmp_path: Path, line: FittedModel, trees: FittedModel
+) -> None:
+    proof = Proof()
+    stage = Stage(tmp_path, KEY, prove=proof)
+    first = crown(stage, line)
+    (name,) = first.crowned.revision.artifacts
+    assert proof.asked == [{name}]
+    # What serves already is known, and so is what a child of ours has written.
+    data = artifact.dump(trees)
+    both = revised(first.crowned, name)
+    stage.crown(both, {})
+    reign = crowned((trees,), (data,), number=2)
+    stage.crown(reign, {digest(data): data}, proven={digest(data)})
+    assert proof.asked == [{name}]
+
+
+def test_what_ends_the_process_that_loads_it_takes_no_crown(
+    tmp_path: Path, line: FittedModel, trees: FittedModel
+) -> None:
+    data = artifact.dump(trees)
+    stage = Stage(tmp_path, KEY, prove=Proof(bad={digest(data)}))
+    before = crown(stage, line)
+    with pytest.raises(PermanentError, match="loaded it first"):
+        stage.crown(crowned((trees,), (data,), number=2), {digest(data): data})
+    assert stage.of(MODEL) is before
+    restored = Stage(tmp_path, KEY).restore(MODEL)
+    assert restored is not None
+    assert restored.crowned == before.crowned
+
+
+def test_what_is_no_artifact_by_its_digest_is_not_even_loaded_elsewhere(
+    tmp_path: Path, line: FittedModel
+) -> None:
+    proof = Proof()
+    stage = Stage(tmp_path, KEY, prove=proof)
+    data = artifact.dump(line)
+    with pytest.raises(Forged):
+        stage.crown(crowned((line,), (data,)), {digest(data): data[:-1] + b"?"})
+    assert proof.asked == []
+
+
+def test_after_a_restart_only_other_libraries_are_a_reason_to_load_elsewhere(
+    stage: Stage, tmp_path: Path, line: FittedModel
+) -> None:
+    (name,) = crown(stage, line).crowned.revision.artifacts
+    proof = Proof()
+    assert Stage(tmp_path, KEY, prove=proof).restore(MODEL) is not None
+    assert proof.asked == []
+    kept = manifest(tmp_path)
+    rewrite(tmp_path, {**kept, "loaded_with": {**kept["loaded_with"], "lightgbm": "1.0"}})
+    assert Stage(tmp_path, KEY, prove=proof).restore(MODEL) is not None
+    assert proof.asked == [{name}]
+    assert Stage(tmp_path, KEY, prove=proof).restore(MODEL) is not None
+    assert proof.asked == [{name}]
+
+
+def test_what_an_older_key_signed_is_signed_anew_at_a_restart(
+    stage: Stage, tmp_path: Path, line: FittedModel
+) -> None:
+    before = crown(stage, line)
+    newest = SigningKey(bytes(32), (KEY.secret,))
+    assert Stage(tmp_path, newest).restore(MODEL) is not None
+    restored = Stage(tmp_path, SigningKey(bytes(32))).restore(MODEL)
+    assert restored is not None
+    assert restored.crowned == before.crowned
+
+
+def test_the_epoch_is_signed_on_disk_too(stage: Stage, tmp_path: Path, line: FittedModel) -> None:
+    crown(stage, line)
+    rewrite(tmp_path, {**manifest(tmp_path), "epoch": 99})
+    with pytest.raises(Forged):
+        Stage(tmp_path, KEY).restore(MODEL)
 
 
 # Revisions of an ensemble

@@ -12,6 +12,7 @@ from retuned.http import (
     history,
     models,
     operator,
+    pins,
     problems,
     quarantine,
     traffic,
@@ -37,7 +38,7 @@ def build(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (health, models, traffic, quarantine, history, operator, dashboard):
+    for room in (health, models, traffic, quarantine, history, operator, pins, dashboard):
         app.include_router(room.routes(desk))
     problems.install(app)
     app.add_middleware(Guard, hosts=desk.hosts, room=desk.room)

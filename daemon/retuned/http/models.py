@@ -18,10 +18,14 @@ from retuned.rows.delay import LabelDelay
 from retuned.rows.quarantine import Refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from retuned.http.desk import Desk
     from retuned.keeper import Keeper
+    from retuned.registry.pins import Pin
     from retuned_pipelines.schema import Schema
     from retuned_pipelines.spec import ModelSpec
+    from retuned_pipelines.version import Version
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -49,6 +53,7 @@ def routes(desk: Desk) -> APIRouter:
             "model": model,
             "name": crowned.revision.name,
             "epoch": crowned.epoch,
+            "predecessor": crowned.predecessor or None,
             "version": crowned.version.to_json(),
             "revision": crowned.revision.to_json(),
             "features": serving.schema.to_json(),
@@ -58,8 +63,8 @@ def routes(desk: Desk) -> APIRouter:
     @room.get("/{model}/versions", summary="All versions, oldest first")
     def versions(model: str) -> Response:
         desk.keeper(model)
-        found = desk.registry.versions(model)
-        return answer({"items": [version.to_json() for version in found]})
+        found, pins = desk.registry.versions(model), desk.registry.pins(model)
+        return answer({"items": [_version(version, pins) for version in found]})
 
     @room.get("/{model}/versions/{number}", summary="A version with its verdict and revisions")
     def version(model: str, number: int) -> Response:
@@ -67,11 +72,16 @@ def routes(desk: Desk) -> APIRouter:
         for found in desk.registry.versions(model):
             if found.number == number:
                 revisions = desk.registry.revisions(model, number)
-                body = {**found.to_json(), "revisions": [r.to_json() for r in revisions]}
-                return answer(body)
+                body = _version(found, desk.registry.pins(model))
+                return answer({**body, "revisions": [r.to_json() for r in revisions]})
         raise Problem(404, "no-version", f"{model} has no version {number}")
 
     return room
+
+
+def _version(version: Version, pins: Mapping[int, Pin]) -> dict[str, Any]:
+    pin = pins.get(version.number)
+    return {**version.to_json(), "pin": None if pin is None else pin.to_json()}
 
 
 def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:

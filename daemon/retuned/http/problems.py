@@ -15,6 +15,7 @@ from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.ingest.body import TooLarge
 from retuned.ingest.formats import BadPayload, UnsupportedContent
 from retuned.ingest.intake import NoModel
+from retuned.registry.pins import NotPinned
 from retuned.rows.file import DiskFull
 from retuned.serve.champion import BadFeatures
 from retuned.tune.report import NoReport
@@ -32,6 +33,7 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     UnsupportedContent: (415, "unsupported-content"),
     BadFeatures: (422, "bad-features"),
     NoReport: (404, "no-report"),
+    NotPinned: (409, "not-pinned"),
 }
 
 

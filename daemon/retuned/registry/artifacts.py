@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from retuned.errors import PermanentError
+from retuned.errors import PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.connect import translated
 from retuned.registry.signing import Forged
@@ -19,8 +19,18 @@ CHUNK_BYTES = 4_000_000
 """Redis breaks the connection at values over 512 MB; small ones keep others from waiting."""
 
 
-def store(redis: Redis, model: str, sha256: str, data: bytes) -> None:
+_DIGITS = 6
+
+
+def store(redis: Redis, model: str, sha256: str, data: bytes, *, is_checked: bool = False) -> None:
     """Store an artifact; one that is there already is left alone.
+
+    Args:
+        redis: the client.
+        model: the model's name.
+        sha256: digest of the data.
+        data: the artifact.
+        is_checked: read one that is there, and replace it unless it is whole.
 
     Raises:
         Forged: the digest is not that of the data.
@@ -28,7 +38,9 @@ def store(redis: Redis, model: str, sha256: str, data: bytes) -> None:
     """
     _check(sha256, data)
     with translated():
-        if redis.exists(keys.artifact(model, sha256)):
+        if redis.exists(keys.artifact(model, sha256)) and not (
+            is_checked and not _is_whole(redis, model, sha256)
+        ):
             return
         # Listed before it is written, so that nothing is kept that nobody knows of.
         redis.sadd(keys.artifacts(model), sha256)
@@ -77,12 +89,23 @@ def prune(redis: Redis, model: str, keep: Collection[str]) -> None:
             if name in keep:
                 continue
             about: Any = redis.hget(keys.artifact(model, name), "chunks")
-            chunks = int(about or 0)
+            # A count that was tampered with must not keep us busy, nor stop us.
+            chunks = int(about) if about and about.isdigit() and len(about) < _DIGITS else 0
             # First the description: what is only half there must not look whole.
             redis.delete(keys.artifact(model, name))
             for number in range(chunks):
                 redis.delete(keys.chunk(model, name, number))
             redis.srem(keys.artifacts(model), name)
+
+
+def _is_whole(redis: Redis, model: str, sha256: str) -> bool:
+    try:
+        read(redis, model, sha256)
+    except TransientError:
+        raise
+    except PermanentError:
+        return False
+    return True
 
 
 def _check(sha256: str, data: bytes) -> None:

@@ -23,13 +23,19 @@ KEPT = 100_000
 IDS_KEPT = 20_000
 """Ids that are remembered to recognise a repetition."""
 
-APPEND = """
-if redis.call('ZADD', KEYS[2], 'NX', ARGV[2], ARGV[1]) == 0 then return 0 end
-redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[4]))
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[5], '*', 'event', ARGV[3])
-return 1
+APPENDING = """
+if redis.call('ZADD', KEYS[{ids}], 'NX', ARGV[{first} + 1], ARGV[{first}]) == 1 then
+  redis.call('ZREMRANGEBYRANK', KEYS[{ids}], 0, -1 - tonumber(ARGV[{first} + 3]))
+  redis.call('XADD', KEYS[{stream}], 'MAXLEN', '~', ARGV[{first} + 4], '*', 'event',
+    ARGV[{first} + 2])
+end
 """
-"""KEYS: stream, ids. ARGV: id, time, event JSON, ids kept, events kept."""
+"""A part of scripts, with the positions of stream and ids in KEYS and of the first argument.
+
+ARGV from there on: `append_args`.
+"""
+
+APPEND = APPENDING.format(stream=1, ids=2, first=1)
 
 
 class EventKind(StrEnum):
@@ -47,6 +53,9 @@ class EventKind(StrEnum):
     ABANDONED = "abandoned"
     RESTORED = "restored"
     SCHEMA = "schema"
+    FORGED = "forged"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +98,7 @@ def new_event_id(now: float) -> str:
 
 
 def append_args(event: Event) -> list[str | bytes | float]:
-    """The arguments of `APPEND` for an event."""
+    """The arguments of `APPENDING` for an event: id, time, JSON, ids kept, events kept."""
     return [event.id, event.at, orjson.dumps(event.to_json()), IDS_KEPT, KEPT]
 
 

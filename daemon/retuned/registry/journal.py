@@ -1,4 +1,4 @@
-"""The local journal: what the keepers remember, events on their way to Redis, drift reports."""
+"""The local journal: what keepers remember and the registry held, events, drift reports."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS drift (
     number INTEGER PRIMARY KEY, model TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
     value BLOB NOT NULL, UNIQUE (model, id)
 );
+CREATE TABLE IF NOT EXISTS registry (
+    model TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (model, name)
+) WITHOUT ROWID;
 """
 
 
@@ -111,6 +114,27 @@ class Journal:
             (model, limit),
         )
         return tuple((name, at, orjson.loads(value)) for name, at, value in found)
+
+    def recall(self, model: str, name: str) -> bytes | None:
+        """What the registry held by a name; see `memory.Memory`."""
+        row = self._one("SELECT value FROM registry WHERE model = ? AND name = ?", (model, name))
+        return None if row is None else row[0]
+
+    def recall_all(self, model: str) -> dict[str, bytes]:
+        """All that the registry held of a model; see `memory.Memory`."""
+        return dict(self._all("SELECT name, value FROM registry WHERE model = ?", (model,)))
+
+    def remember(self, model: str, texts: Mapping[str, bytes | None]) -> None:
+        """Store what the registry holds, or forget it; see `memory.Memory`."""
+        with self._write() as db:
+            db.executemany(
+                "DELETE FROM registry WHERE model = ? AND name = ?",
+                [(model, name) for name, text in texts.items() if text is None],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO registry VALUES (?, ?, ?)",
+                [(model, name, text) for name, text in texts.items() if text is not None],
+            )
 
     def _one(self, query: str, values: tuple[object, ...]) -> tuple[Any, ...] | None:
         found = self._all(query, values)

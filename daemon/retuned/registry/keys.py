@@ -4,17 +4,17 @@ from __future__ import annotations
 
 
 def champion(model: str) -> str:
-    """Hash: version, revision (JSON), signature, name (``n.r``), epoch."""
+    """String: the sealed pointer, see `pointer.py`."""
     return f"retuned:{{{model}}}:champion"
 
 
 def versions(model: str) -> str:
-    """Hash: version number -> JSON."""
+    """Hash: version number -> sealed JSON."""
     return f"retuned:{{{model}}}:versions"
 
 
 def revisions(model: str, version: int) -> str:
-    """Hash: revision number -> JSON."""
+    """Hash: revision number -> sealed JSON."""
     return f"retuned:{{{model}}}:revisions:{version}"
 
 
@@ -31,6 +31,16 @@ def chunk(model: str, sha256: str, number: int) -> str:
 def artifacts(model: str) -> str:
     """Set: the SHA-256 of every artifact that is kept."""
     return f"retuned:{{{model}}}:artifacts"
+
+
+def requests(model: str) -> str:
+    """Sorted set: takeovers that were made -> their epochs, so that none is made twice."""
+    return f"retuned:{{{model}}}:requests"
+
+
+def pins(model: str) -> str:
+    """Hash: number of a pinned version -> JSON (who, reason, at)."""
+    return f"retuned:{{{model}}}:pins"
 
 
 def events(model: str) -> str:

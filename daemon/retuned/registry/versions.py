@@ -2,99 +2,86 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from retuned.errors import PermanentError
 from retuned.registry import artifacts as store
-from retuned.registry import keys
+from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.events import append_args
-from retuned.registry.signing import Forged
-from retuned_pipelines.version import Revision, Version
+from retuned.registry.memory import Fleeting
+from retuned.registry.pins import NotPinned, Pin, Pins
+from retuned.registry.pointer import (
+    CHAMPION,
+    Crowned,
+    canonical,
+    check_order,
+    epoch_of,
+    pointer_text,
+    read_pointer,
+)
+from retuned.registry.signing import Forged, UnknownKey
+from retuned.registry.takeover import Outcome, Takeover
+from retuned_pipelines.retention import kept_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from redis import Redis
 
     from retuned.registry.events import Event
+    from retuned.registry.memory import Memory
     from retuned.registry.signing import SigningKey
+    from retuned_pipelines.version import Revision, Version
 
-PUBLISH = """
-local current = redis.call('HGET', KEYS[1], 'name') or ''
-local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0')
-if current == ARGV[1] then
-  if redis.call('HGET', KEYS[1], 'signature') == ARGV[5] then return {1, epoch} end
-  return {0, current}
-end
-if current ~= ARGV[2] then return {0, current} end
-local version = redis.call('HGET', KEYS[2], ARGV[6])
-local revision = redis.call('HGET', KEYS[3], ARGV[7])
-if (version and version ~= ARGV[3]) or (revision and revision ~= ARGV[4]) then return {2, ''} end
-redis.call('HSET', KEYS[1], 'name', ARGV[1], 'version', ARGV[3], 'revision', ARGV[4],
-  'signature', ARGV[5], 'epoch', epoch + 1)
-redis.call('HSETNX', KEYS[2], ARGV[6], ARGV[3])
-redis.call('HSETNX', KEYS[3], ARGV[7], ARGV[4])
-if redis.call('ZADD', KEYS[5], 'NX', ARGV[9], ARGV[8]) == 1 then
-  redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - tonumber(ARGV[11]))
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[12], '*', 'event', ARGV[10])
-end
-redis.call('PUBLISH', KEYS[6], ARGV[1])
-return {1, epoch + 1}
-"""
-"""KEYS: champion, versions, revisions, events, event ids, changes.
+KEEP_VERSIONS = 5
+"""Versions whose newest revision stays loadable, where nobody says otherwise."""
 
-ARGV: name, expected name, version JSON, revision JSON, signature, version number, revision
-number; then as `events.APPEND`: event id, time, JSON, ids kept, events kept.
-Returns 1 and the epoch; 0 and the champion's name, if another is expected; or 2, if the number
-stands for something else. An error is raised by the first write or by none.
-"""
+RESEAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
+"""KEYS: champion. ARGV: the sealed pointer that stands there, and the same sealed anew."""
 
-_DONE, _TAKEN = 1, 2
+_ATTEMPTS = 100
+_PIN = "pin"
 
 
 class Conflict(PermanentError):
     """The champion is not the one that was to be replaced, or the number is taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crowned:
-    """What is champion.
+class Registry:
+    """Versions and champions in Redis. May be used from any thread.
 
-    Attributes:
-        version: what was accepted.
-        revision: what answers requests.
-        epoch: counts the changes of the champion.
+    What it holds is remembered outside of it: an older champion that is put back is told from
+    the newest, and what is lost can be put back.
     """
 
-    version: Version
-    revision: Revision
-    epoch: int
+    def __init__(
+        self,
+        redis: Redis,
+        key: SigningKey,
+        memory: Memory | None = None,
+        *,
+        keep_versions: int = KEEP_VERSIONS,
+    ) -> None:
+        """Use a client that returns bytes, and the key that signs what is stored.
 
-
-def signed_text(version: Version, revision: Revision) -> bytes:
-    """What is signed: model, version, revision, their manifests and the artifacts' digests."""
-    return _canonical(
-        [version.model, version.number, revision.number, version.to_json(), revision.to_json()]
-    )
-
-
-def _canonical(value: object) -> bytes:
-    """JSON that is the same for the same value, whatever the order of its keys."""
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-class Registry:
-    """Versions and champions in Redis. May be used from any thread."""
-
-    def __init__(self, redis: Redis, key: SigningKey) -> None:
-        """Use a client that returns bytes, and the key that signs what is stored."""
+        Args:
+            redis: the client.
+            key: signs and verifies.
+            memory: outlives Redis; None for one that ends with the process.
+            keep_versions: see `prune`.
+        """
         self._redis = redis
         self._key = key
-        self._publish = redis.register_script(PUBLISH)
+        self._memory = memory or Fleeting()
+        self._keep_versions = keep_versions
+        self._takeover = Takeover(redis, key)
+        self._reseal = redis.register_script(RESEAL)
+        self._pins = Pins(redis)
+        self._lock = threading.Lock()
 
     def publish(
         self,
@@ -112,110 +99,302 @@ class Registry:
             revision: what is to answer requests.
             expected: name (``n.r``) of the champion that it replaces; "" for none.
             artifacts: the fitted members by SHA-256.
-            event: tells of it.
+            event: tells of it; its id is that of the request.
 
         Raises:
-            Conflict: the champion is another one, or the number stands for something else.
-            Forged: an artifact is not what its digest says.
+            Conflict: the champion is another one, the number stands for something else, or the
+                request was carried out and its champion replaced since.
+            Forged: an artifact is not what its digest says, or the champion that stands there
+                does not verify.
             TransientError: Redis is away; it may have happened, and can be asked for again.
         """
         model = version.model
-        for name in set(revision.artifacts) - {""}:
-            store.store(self._redis, model, name, artifacts[name])
-        with translated():
-            outcome, found = self._publish(
-                keys=[
-                    keys.champion(model),
-                    keys.versions(model),
-                    keys.revisions(model, version.number),
-                    keys.events(model),
-                    keys.event_ids(model),
-                    keys.changes(model),
-                ],
-                args=[
-                    revision.name,
-                    expected,
-                    _canonical(version.to_json()),
-                    _canonical(revision.to_json()),
-                    self._key.sign(signed_text(version, revision)),
-                    version.number,
-                    revision.number,
-                    *append_args(event),
-                ],
-            )
-        if outcome == _TAKEN:
-            message = (
-                f"the registry has another {revision.name} of {model} already: numbers are "
-                "never used twice. Was the state directory restored from an older backup?"
-            )
-            raise Conflict(message)
-        if outcome != _DONE:
-            message = (
-                f"the registry's champion of {model} is {found.decode() or 'none'}, "
-                f"not {expected or 'none'}: another daemon changed it, or Redis lost its data"
-            )
-            raise Conflict(message)
-        return Crowned(version=version, revision=revision, epoch=int(found))
+        for _ in range(_ATTEMPTS):
+            self._store(model, revision, artifacts)
+            seen, found = self._seen(model), self._raw(model)
+            before = None if found is None else self._read(model, found, seen)
+            if before is not None and _is_same(before, version, revision):
+                return before
+            _check_expected(model, before, expected)
+            crowned = _succeeding(before, seen, version, revision)
+            outcome = self._takeover(crowned, found, event)
+            if outcome is Outcome.DONE:
+                self._remember(crowned, self._takeover.sealed(crowned))
+                return crowned
+            _check(outcome, crowned)
+        message = (
+            f"the registry's champion of {model} changes all the time: is this one of several?"
+        )
+        raise Conflict(message)
 
     def champion(self, model: str) -> Crowned | None:
         """The champion; None before there is one.
 
         Raises:
             Forged: its signature does not fit, or is that of another model.
+            Stale: it is older than one that was seen before.
             TransientError: Redis is away.
         """
-        with translated():
-            found: Any = self._redis.hgetall(keys.champion(model))
-        if not found:
+        # Read first: what comes from Redis afterwards is not older.
+        seen = self._seen(model)
+        found = self._raw(model)
+        return None if found is None else self._read(model, found, seen)
+
+    def saw(self, crowned: Crowned) -> None:
+        """Remember a champion that was verified elsewhere, unless a newer one is known.
+
+        Raises:
+            RetunedError: the memory failed.
+        """
+        self._remember(crowned, self._takeover.sealed(crowned))
+
+    def restore(
+        self, crowned: Crowned, *, artifacts: Mapping[str, bytes], event: Event
+    ) -> Crowned | None:
+        """Put a champion back into a registry that lost it, or holds one that does not verify.
+
+        With it come the manifests and pins that are remembered. It has the epoch that it had; a
+        higher one, if a newer champion has been seen, which is lost.
+
+        Args:
+            crowned: what serves.
+            artifacts: its fitted members by SHA-256.
+            event: tells of it.
+
+        Returns:
+            The champion as it stands there now; None where one stands there that verifies.
+
+        Raises:
+            UnknownKey: what stands there was signed with a key that is not ours; left alone.
+            Conflict: somebody else put one there in the meantime.
+            TransientError: Redis is away; it can be asked for again.
+        """
+        model = crowned.version.model
+        self.saw(crowned)
+        seen, found = self._seen(model), self._raw(model)
+        if found is not None and not self._is_refused(model, found, seen):
             return None
-        try:
-            version = Version.from_json(orjson.loads(found[b"version"]))
-            revision = Revision.from_json(orjson.loads(found[b"revision"]))
-            signature, epoch = found[b"signature"].decode(), int(found[b"epoch"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            message = f"the registry's champion of {model} cannot be read: it was changed"
-            raise Forged(message) from error
-        self._key.verify(signed_text(version, revision), signature)
-        if version.model != model:
-            message = f"the registry's champion of {model} is one of {version.model}"
-            raise Forged(message)
-        return Crowned(version=version, revision=revision, epoch=epoch)
+        for name in set(crowned.revision.artifacts) - {""}:
+            store.store(self._redis, model, name, artifacts[name], is_checked=True)
+        self.mend(model)
+        if found is None:
+            self._put_pins_back(model)
+        if seen is not None and seen.partition(b"\n")[2] != pointer_text(crowned):
+            crowned = replace(crowned, epoch=epoch_of(seen) + 1)
+        outcome = self._takeover(crowned, found, event)
+        if outcome is not Outcome.DONE:
+            message = f"the registry's champion of {model} changed while it was put back"
+            raise Conflict(message)
+        self._remember(crowned, self._takeover.sealed(crowned))
+        return crowned
+
+    def mend(self, model: str) -> manifests.Ledger:
+        """Compare the manifests with what is remembered, and put back what is not as it was.
+
+        Raises:
+            RetunedError: Redis or the memory failed; it can be mended again.
+        """
+        ledger = manifests.Ledger(self._redis, model, self._key, self._memory.recall_all(model))
+        ledger.mend()
+        self._memory.remember(model, ledger.learned)
+        return ledger
+
+    def reseal(self, model: str) -> None:
+        """Sign the champion with the newest key, if an older one did; it changes nothing else.
+
+        Raises:
+            RetunedError: Redis or the memory failed, or it does not verify.
+        """
+        found = self._raw(model)
+        if found is None or self._key.is_newest(found):
+            return
+        text = self._key.unsealed(CHAMPION, found)
+        with translated():
+            self._reseal(keys=[keys.champion(model)], args=[found, self._key.seal(CHAMPION, text)])
 
     def artifact(self, model: str, sha256: str) -> bytes:
         """A fitted model as bytes; its digest has been verified.
 
         Raises:
             PermanentError: it is not there.
+            Forged: it was changed.
             TransientError: Redis is away.
         """
         return store.read(self._redis, model, sha256)
 
-    def prune(self, model: str, keep: Collection[str]) -> None:
-        """Remove the artifacts that are not named: those of revisions that were succeeded.
+    def put_artifact(self, model: str, sha256: str, data: bytes) -> None:
+        """Store an artifact in place of one that was changed or lost.
+
+        Raises:
+            Forged: the digest is not that of the data.
+            TransientError: Redis is away; it can be stored again.
+        """
+        store.store(self._redis, model, sha256, data, is_checked=True)
+
+    def prune(self, crowned: Crowned, replaced: Revision | None) -> None:
+        """Remove artifacts of versions that nobody needs; manifests stay.
+
+        Kept are those of the champion and the revision that it replaced, its predecessor, and
+        the newest revision of each version that `retention.kept_versions` names.
 
         Raises:
             TransientError: Redis is away; it can be pruned again.
         """
-        store.prune(self._redis, model, keep)
+        model = crowned.version.model
+        with translated():
+            fields: Any = self._redis.hkeys(keys.versions(model))
+        wanted = kept_versions(
+            champion=crowned.version.number,
+            predecessor=_version_of(crowned.predecessor),
+            known=[int(field) for field in fields if field.isdigit()],
+            pinned=self._pins.of(model),
+            newest=self._keep_versions,
+        )
+        kept = [crowned.revision, replaced]
+        if crowned.predecessor:
+            kept.append(self._revision(model, crowned.predecessor))
+        kept.extend(
+            manifests.newest_revision(self._redis, model, number, self._key)
+            for number in wanted - {crowned.version.number}
+        )
+        names = {name for revision in kept if revision is not None for name in revision.artifacts}
+        store.prune(self._redis, model, names)
+
+    def pin(self, model: str, pin: Pin, event: Event) -> None:
+        """Keep a version loadable until it is unpinned, and tell of it; safe to repeat.
+
+        Raises:
+            NotPinned: there is no such version, or its artifacts are not kept any more.
+            TransientError: Redis is away; it may have happened.
+        """
+        newest = manifests.newest_revision(self._redis, model, pin.version, self._key)
+        if newest is None:
+            message = f"{model} has no version {pin.version} that could be pinned"
+            raise NotPinned(message)
+        self._pins.pin(model, pin, newest.artifacts, event)
+        self._memory.remember(model, {f"{_PIN}:{pin.version}": orjson.dumps(pin.to_json())})
+
+    def unpin(self, model: str, version: int, event: Event) -> None:
+        """Let a version go with the others, and tell of it.
+
+        Raises:
+            NotPinned: it is not pinned.
+            TransientError: Redis is away; it may have happened.
+        """
+        self._memory.remember(model, {f"{_PIN}:{version}": None})
+        self._pins.unpin(model, version, event)
+
+    def pins(self, model: str) -> dict[int, Pin]:
+        """The pinned versions by number.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        return self._pins.of(model)
 
     def versions(self, model: str) -> tuple[Version, ...]:
-        """All versions by number.
+        """All versions by number, whose signatures fit; of the others the log tells.
 
         Raises:
             TransientError: Redis is away.
         """
-        with translated():
-            found: Any = self._redis.hvals(keys.versions(model))
-        versions = (Version.from_json(orjson.loads(value)) for value in found)
-        return tuple(sorted(versions, key=lambda version: version.number))
+        return manifests.versions(self._redis, model, self._key)
 
     def revisions(self, model: str, version: int) -> tuple[Revision, ...]:
-        """All revisions of a version by number.
+        """All revisions of a version by number, as `versions`.
 
         Raises:
             TransientError: Redis is away.
         """
+        return manifests.revisions(self._redis, model, version, self._key)
+
+    def _store(self, model: str, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
+        for name in set(revision.artifacts) - {""}:
+            store.store(self._redis, model, name, artifacts[name])
+
+    def _raw(self, model: str) -> bytes | None:
         with translated():
-            found: Any = self._redis.hvals(keys.revisions(model, version))
-        revisions = (Revision.from_json(orjson.loads(value)) for value in found)
-        return tuple(sorted(revisions, key=lambda revision: revision.number))
+            found: Any = self._redis.get(keys.champion(model))
+        return None if found is None else bytes(found)
+
+    def _read(self, model: str, sealed: bytes, seen: bytes | None) -> Crowned:
+        crowned = read_pointer(model, sealed, self._key)
+        check_order(model, sealed, crowned.epoch, seen)
+        self._remember(crowned, sealed)
+        return crowned
+
+    def _is_refused(self, model: str, sealed: bytes, seen: bytes | None) -> bool:
+        try:
+            self._read(model, sealed, seen)
+        except UnknownKey:
+            raise
+        except Forged:
+            return True
+        return False
+
+    def _revision(self, model: str, name: str) -> Revision | None:
+        return manifests.one_revision(self._redis, model, name, self._key)
+
+    def _seen(self, model: str) -> bytes | None:
+        return self._memory.recall(model, CHAMPION)
+
+    def _remember(self, crowned: Crowned, sealed: bytes) -> None:
+        model = crowned.version.model
+        with self._lock:
+            seen = self._seen(model)
+            if seen is not None and epoch_of(seen) >= crowned.epoch:
+                return
+            texts = manifests.remembered(crowned.version, crowned.revision, self._key)
+            self._memory.remember(model, {**texts, CHAMPION: sealed})
+
+    def _put_pins_back(self, model: str) -> None:
+        for name, value in self._memory.recall_all(model).items():
+            if name.startswith(f"{_PIN}:"):
+                self._pins.put_back(model, Pin(**orjson.loads(value)))
+
+
+def _is_same(crowned: Crowned, version: Version, revision: Revision) -> bool:
+    known = [crowned.version.to_json(), crowned.revision.to_json()]
+    return canonical(known) == canonical([version.to_json(), revision.to_json()])
+
+
+def _check_expected(model: str, before: Crowned | None, expected: str) -> None:
+    name = "" if before is None else before.revision.name
+    if name != expected:
+        message = (
+            f"the registry's champion of {model} is {name or 'none'}, not {expected or 'none'}: "
+            "another daemon changed it, or Redis lost its data"
+        )
+        raise Conflict(message)
+
+
+def _check(outcome: Outcome, crowned: Crowned) -> None:
+    """Tell what keeps a takeover from being tried again."""
+    name, model = crowned.revision.name, crowned.version.model
+    if outcome is Outcome.TAKEN:
+        message = (
+            f"the registry has another {name} of {model} already: numbers are never used twice. "
+            "Was the state directory restored from an older backup?"
+        )
+        raise Conflict(message)
+    if outcome is Outcome.REPEATED:
+        message = (
+            f"{name} of {model} took over when this was first asked for, and was replaced since"
+        )
+        raise Conflict(message)
+
+
+def _succeeding(
+    before: Crowned | None, seen: bytes | None, version: Version, revision: Revision
+) -> Crowned:
+    epoch, predecessor = 0 if seen is None else epoch_of(seen), ""
+    if before is not None:
+        epoch = max(epoch, before.epoch)
+        is_other = before.version.number != version.number
+        predecessor = before.revision.name if is_other else before.predecessor
+    return Crowned(version=version, revision=revision, epoch=epoch + 1, predecessor=predecessor)
+
+
+def _version_of(name: str) -> int:
+    """The version's number in ``n.r``; 0 for ""."""
+    return int(name.partition(".")[0] or 0)

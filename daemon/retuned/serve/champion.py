@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from retuned.registry.versions import Crowned
+    from retuned.registry.pointer import Crowned
     from retuned_pipelines.models.layout import Layout
     from retuned_pipelines.schema import Schema
 

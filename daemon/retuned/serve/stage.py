@@ -5,24 +5,29 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import orjson
 
 from retuned.errors import PermanentError, TransientError
+from retuned.registry.pointer import CHAMPION, Crowned, pointer_text
 from retuned.registry.signing import Forged
-from retuned.registry.versions import Crowned, signed_text
+from retuned.runtime.libraries import libraries
 from retuned.serve.champion import Champion
 from retuned_pipelines.models import artifact
 from retuned_pipelines.version import Revision, Version
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from retuned.registry.signing import SigningKey
     from retuned_pipelines.fitting import FittedModel
+
+    Prove = Callable[[str, Mapping[str, bytes]], None]
+    """Takes a model's name and artifacts by SHA-256; raises PermanentError for one that is bad."""
 
 _MANIFEST = "manifest.json"
 
@@ -34,10 +39,18 @@ class Stage:
     registry is away. What is on disk is signed as what is in the registry.
     """
 
-    def __init__(self, directory: Path, key: SigningKey) -> None:
-        """Keep champions in that folder, one folder a model."""
+    def __init__(self, directory: Path, key: SigningKey, prove: Prove | None = None) -> None:
+        """Keep champions in that folder, one folder a model.
+
+        Args:
+            directory: the folder.
+            key: signs and verifies.
+            prove: loads artifacts where nothing is lost if that ends the process; None to do
+                without.
+        """
         self._directory = directory
         self._key = key
+        self._prove = prove
         self._champions: Mapping[str, Champion] = MappingProxyType({})
         self._lock = threading.Lock()
 
@@ -45,19 +58,30 @@ class Stage:
         """The champion that answers; None before there is one."""
         return self._champions.get(model)
 
-    def crown(self, crowned: Crowned, artifacts: Mapping[str, bytes]) -> Champion:
+    def crown(
+        self,
+        crowned: Crowned,
+        artifacts: Mapping[str, bytes],
+        *,
+        proven: Collection[str] = (),
+    ) -> Champion:
         """Let a champion answer from now on; requests under way end with the one before.
 
         Args:
             crowned: version, revision, epoch.
             artifacts: the fitted members by SHA-256.
+            proven: digests of those that a child of this daemon has loaded already.
 
         Raises:
             Forged: an artifact is not what its digest says.
             PermanentError: an artifact cannot be loaded.
             TransientError: the disk is full.
         """
-        champion = _loaded(crowned, artifacts, self.of(crowned.version.model))
+        model = crowned.version.model
+        serving = self.of(model)
+        known = {*proven, *(() if serving is None else serving.crowned.revision.artifacts)}
+        self._prove_unknown(model, crowned, artifacts, known)
+        champion = _loaded(crowned, artifacts, serving)
         with self._lock:
             try:
                 self._write(crowned, artifacts)
@@ -83,8 +107,11 @@ class Stage:
                 version=Version.from_json(kept["version"]),
                 revision=Revision.from_json(kept["revision"]),
                 epoch=kept["epoch"],
+                predecessor=kept["predecessor"],
             )
-            self._key.verify(signed_text(crowned.version, crowned.revision), kept["signature"])
+            sealed = _sealed(kept["signature"], crowned)
+            self._key.unsealed(CHAMPION, sealed)
+            is_known = kept["loaded_with"] == dict(libraries())
             names = _artifact_names(crowned)
             artifacts = {name: (folder / name).read_bytes() for name in names}
         except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
@@ -96,8 +123,13 @@ class Stage:
         if crowned.version.model != model:
             message = f"the champion in {folder} is one of {crowned.version.model}"
             raise Forged(message)
+        # Other libraries than those that loaded it last may stumble over it.
+        self._prove_unknown(model, crowned, artifacts, names if is_known else ())
         champion = _loaded(crowned, artifacts, None)
         with self._lock:
+            if not (is_known and self._key.is_newest(sealed)):
+                with suppress(OSError):  # it can be done at the next start
+                    self._write(crowned, artifacts)
             self._put(model, champion)
         return champion
 
@@ -115,6 +147,20 @@ class Stage:
             message = f"an artifact of the champion of {model} cannot be read: {error}"
             raise PermanentError(message) from error
 
+    def _prove_unknown(
+        self,
+        model: str,
+        crowned: Crowned,
+        artifacts: Mapping[str, bytes],
+        known: Collection[str],
+    ) -> None:
+        """Have artifacts that nobody has loaded here loaded elsewhere, after their digests."""
+        unknown = {name: artifacts[name] for name in _artifact_names(crowned) - {*known}}
+        for name, data in unknown.items():
+            _check_digest(model, name, data)
+        if unknown and self._prove is not None:
+            self._prove(model, unknown)
+
     def _put(self, model: str, champion: Champion) -> None:
         self._champions = MappingProxyType({**self._champions, model: champion})
 
@@ -130,7 +176,9 @@ class Stage:
             "version": crowned.version.to_json(),
             "revision": crowned.revision.to_json(),
             "epoch": crowned.epoch,
-            "signature": self._key.sign(signed_text(crowned.version, crowned.revision)),
+            "predecessor": crowned.predecessor,
+            "signature": _signature(self._key.seal(CHAMPION, pointer_text(crowned))),
+            "loaded_with": dict(libraries()),
         }
         # The names of the artifacts are on the disk before a manifest that lists them.
         _sync_names(folder)
@@ -139,6 +187,14 @@ class Stage:
         for path in folder.iterdir():
             if path.name not in names | {_MANIFEST}:
                 path.unlink(missing_ok=True)
+
+
+def _signature(sealed: bytes) -> str:
+    return sealed.partition(b"\n")[0].decode()
+
+
+def _sealed(signature: str, crowned: Crowned) -> bytes:
+    return signature.encode() + b"\n" + pointer_text(crowned)
 
 
 def _artifact_names(crowned: Crowned) -> set[str]:
@@ -168,14 +224,18 @@ def _loaded(crowned: Crowned, artifacts: Mapping[str, bytes], serving: Champion 
 
 
 def _load(crowned: Crowned, name: str, artifacts: Mapping[str, bytes]) -> FittedModel:
-    if hashlib.sha256(artifacts[name]).hexdigest() != name:
-        message = f"artifact {name[:12]} of {crowned.version.model} was changed"
-        raise Forged(message)
+    _check_digest(crowned.version.model, name, artifacts[name])
     try:
         return artifact.load(artifacts[name])
     except ValueError as error:
         message = f"the champion of {crowned.version.model} cannot be loaded: {error}"
         raise PermanentError(message) from error
+
+
+def _check_digest(model: str, name: str, data: bytes) -> None:
+    if hashlib.sha256(data).hexdigest() != name:
+        message = f"artifact {name[:12]} of {model} was changed"
+        raise Forged(message)
 
 
 def _write_durably(path: Path, data: bytes) -> None:

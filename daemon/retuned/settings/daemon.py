@@ -196,6 +196,19 @@ class RowSettings(BaseModel):
     )
 
 
+class RegistrySettings(BaseModel):
+    """What the registry keeps."""
+
+    model_config = _FROZEN
+    keep_versions: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="newest versions whose artifacts are kept, so that they can serve again; the "
+        "champion, its predecessor and pinned versions are kept in any case",
+    )
+
+
 class LogSettings(BaseModel):
     """Logs, to standard error."""
 
@@ -225,7 +238,13 @@ class Settings(BaseSettings):
     models_dir: Path = Field(
         default=Path("configs/models"), description="holds one file a model, <name>.env"
     )
+    signing_key_file: Path | None = Field(
+        default=None,
+        description="signs what is in the registry, and never goes there; made at the first "
+        "start; empty: signing.key in the state directory",
+    )
     redis: RedisSettings = RedisSettings()
+    registry: RegistrySettings = RegistrySettings()
     http: HttpSettings = HttpSettings()
     rows: RowSettings = RowSettings()
     spool: SpoolSettings = SpoolSettings()
@@ -237,6 +256,11 @@ class Settings(BaseSettings):
     def spool_dir(self) -> Path:
         """The spool's folder."""
         return self.spool.dir or self.state_dir / "spool"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the signing key is."""
+        return self.signing_key_file or self.state_dir / "signing.key"
 
 
 def load(env_file: Path | None) -> Settings:

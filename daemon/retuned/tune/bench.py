@@ -8,17 +8,21 @@ from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retuned.errors import Interrupted
+from retuned.errors import Interrupted, PermanentError
 from retuned.tune.executor import CANCELLED, Call, Limits, Priority
-from retuned.tune.work import warm_up
+from retuned.tune.work import load_artifacts, warm_up
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
     from retuned.tune.executor import Executor, Outcome
+
+PROVE_S = 120.0
+PROVE_MB = 4000
+"""What a first load may take, in seconds and megabytes."""
 
 _TURN_S = 0.2
 
@@ -61,6 +65,32 @@ class Bench:
                 group="warm-up",
             )
         )
+
+    def prove(self, model: str, artifacts: Mapping[str, bytes]) -> None:
+        """Load artifacts by SHA-256 in a child: one that ends its process does not end this one.
+
+        Raises:
+            PermanentError: one cannot be loaded, or ended the child.
+            Interrupted: the daemon stops.
+        """
+        (outcome,) = self.all_of(
+            [
+                Call(
+                    function=load_artifacts,
+                    request=tuple(artifacts.values()),
+                    limits=Limits(wall_s=PROVE_S, memory_mb=PROVE_MB),
+                    priority=Priority.TAKEOVER,
+                    group=f"{model}/prove",
+                )
+            ]
+        )
+        if outcome.error:
+            names = ", ".join(name[:12] for name in artifacts)
+            message = (
+                f"an artifact of {model} is not loaded: a child process that loaded it first "
+                f"({names}) came to this: {outcome.error}"
+            )
+            raise PermanentError(message)
 
     def all_of(self, calls: Sequence[Call]) -> list[Outcome]:
         """Run calls and wait for every one; outcomes in the calls' order.

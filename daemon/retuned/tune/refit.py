@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError
+from retuned.runtime.libraries import libraries
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
-from retuned.tune.work import FitRequest, FitResult, fit_artifacts, libraries
+from retuned.tune.work import FitRequest, FitResult, fit_artifacts
 from retuned_pipelines.care.facts import Fitted
 from retuned_pipelines.models.families import effort
 from retuned_pipelines.search.trial import NO_COST
@@ -72,6 +73,9 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
         rows=largest,
         first_seq=min(part.first_seq for part in known),
         last_seq=max(part.last_seq for part in known),
+        first_time=min(part.first_time for part in known),
+        last_time=max(part.last_time for part in known),
+        seed=spec.search.seed,
         schema_digest=fits.schema_digest,
         libraries=libraries(),
         cost=fits.cost,

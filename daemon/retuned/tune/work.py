@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import os
 import time
 from dataclasses import dataclass
@@ -90,6 +89,8 @@ class FitResult:
         rows: labelled rows learned from.
         first_seq: smallest sequence number among those.
         last_seq: largest sequence number among those.
+        first_time: the oldest time among those, microseconds since the epoch.
+        last_time: the newest time among those.
         predict_ms: milliseconds to predict one row; 0 where nobody asked.
     """
 
@@ -97,6 +98,8 @@ class FitResult:
     rows: int
     first_seq: int
     last_seq: int
+    first_time: int
+    last_time: int
     predict_ms: float
 
 
@@ -189,6 +192,8 @@ def _fit_artifact(request: FitRequest, recipe: Recipe, window: Window) -> FitRes
         rows=len(rows),
         first_seq=int(rows.seq.min()),
         last_seq=int(rows.seq.max()),
+        first_time=int(rows.time.min()),
+        last_time=int(rows.time.max()),
         predict_ms=_predict_ms(loaded, rows) if request.is_timed else 0.0,
     )
 
@@ -204,6 +209,16 @@ def _predict_ms(model: FittedModel, rows: Window) -> float:
     return 1000 * min(seconds)
 
 
+def load_artifacts(artifacts: tuple[bytes, ...]) -> None:
+    """Load artifacts once, here, where nothing but this process can be lost.
+
+    Raises:
+        ValueError: one cannot be loaded.
+    """
+    for data in artifacts:
+        artifact.load(data)
+
+
 def warm_up(_request: None) -> None:
     """Do nothing: what it takes is importing this module."""
 
@@ -214,12 +229,6 @@ def render_report(request: ReportRequest) -> None:
 
     html = page(request.reference.read(), request.current.read())
     _write_durably(request.output, html.encode())
-
-
-def libraries() -> tuple[tuple[str, str], ...]:
-    """Versions of the libraries that decide what a fit gives."""
-    names = ("lightgbm", "numpy", "scikit-learn", "scipy", "skops")
-    return tuple((name, importlib.metadata.version(name)) for name in names)
 
 
 def _finite(scores: list[float]) -> tuple[float, ...]:

@@ -118,6 +118,9 @@ class Fitted:
         predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
         came: how the members did on the labels that came since the last revision; None where
             too few came to tell.
+        first_time: the oldest time among the rows learned from, microseconds since the epoch.
+        last_time: the newest time among those.
+        seed: of the fits.
     """
 
     now: float
@@ -131,6 +134,9 @@ class Fitted:
     cost: Cost
     predict_ms: tuple[float, ...] = ()
     came: Came | None = None
+    first_time: int = 0
+    last_time: int = 0
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

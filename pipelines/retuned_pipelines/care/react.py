@@ -211,6 +211,9 @@ def _fitted(fact: Fitted, spec: ModelSpec, state: CareState) -> Answer:
         created_at=fact.now,
         standing=standing,
         predict_ms=fact.predict_ms,
+        first_time=fact.first_time,
+        last_time=fact.last_time,
+        seed=fact.seed,
     )
     effort = upkeep.cost(order.version.members, order.members, order.labelled, state.classes)
     state = replace(landed(state, order), spent=state.spent + effort)

@@ -1,0 +1,86 @@
+"""Looking again and again whether the registry is as it ought to be."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from retuned.errors import RetunedError, TransientError
+from retuned.registry.events import EventKind
+from retuned_pipelines.care.orders import Notify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from retuned.custody import Custody, Finding
+    from retuned.keeper import Keeper
+
+_log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+"""Between two looks at the champions."""
+
+AUDIT_ROUNDS = 720
+"""So many looks from one audit of everything to the next: an hour."""
+
+
+class Auditing:
+    """Puts right what the registry lost or what was changed in it, and tells of it."""
+
+    def __init__(self, *, keepers: Callable[[], Mapping[str, Keeper]], custody: Custody) -> None:
+        """Take who is under care, and who puts things right."""
+        self._keepers = keepers
+        self._custody = custody
+        self._told: dict[str, set[str]] = {}
+        self._stopping = threading.Event()
+
+    async def run(self) -> None:
+        """Look for ever."""
+        rounds = 0
+        try:
+            while True:
+                await asyncio.sleep(EVERY_S)
+                await asyncio.to_thread(self.look, is_audit=rounds % AUDIT_ROUNDS == 0)
+                rounds += 1
+        finally:
+            self._stopping.set()
+
+    def look(self, *, is_audit: bool) -> None:
+        """Look once at every model; with the manifests and artifacts, where it is an audit."""
+        for name, keeper in self._keepers().items():
+            if self._stopping.is_set():
+                return
+            try:
+                if is_audit:
+                    self._tell(keeper, self._custody.audit(name))
+                else:
+                    self.uphold(keeper)
+            except TransientError:
+                # Redis is away, which is told elsewhere; the other models would wait in vain.
+                return
+            except RetunedError as error:
+                _log.error("%s", error, extra={"action": "audit_failed", "model": name})
+
+    def uphold(self, keeper: Keeper) -> None:
+        """Look at one model's champion.
+
+        Raises:
+            RetunedError: the registry or the disk failed.
+        """
+        found = self._custody.uphold(keeper.spec.name)
+        self._tell(keeper, () if found is None else (found,))
+
+    def _tell(self, keeper: Keeper, findings: Iterable[Finding]) -> None:
+        name = keeper.spec.name
+        told = self._told.setdefault(name, set())
+        for finding in findings:
+            # What was lost and put back has its event already; what stays is told once.
+            if not finding.refusal or finding.refusal in told:
+                continue
+            if not finding.is_restored:
+                told.add(finding.refusal)
+            _log.error("%s", finding.refusal, extra={"action": "registry_refused", "model": name})
+            body = {"error": finding.refusal, "is_restored": finding.is_restored}
+            keeper.tell(Notify(event=EventKind.FORGED, body=body))

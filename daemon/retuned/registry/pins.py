@@ -1,0 +1,143 @@
+"""Pins: versions that stay loadable until somebody lets them go."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from retuned.errors import PermanentError
+from retuned.registry import keys
+from retuned.registry.connect import translated
+from retuned.registry.events import APPENDING, append_args
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from redis import Redis
+
+    from retuned.registry.events import Event
+
+PIN = (
+    """
+for number = 4, #KEYS do
+  if redis.call('EXISTS', KEYS[number]) == 0 then return 0 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+"""
+    + APPENDING.format(stream=2, ids=3, first=3)
+    + "return 1"
+)
+"""KEYS: pins, events, event ids, artifacts. ARGV: version number, JSON, as `APPENDING`."""
+
+UNPIN = (
+    """
+if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
+"""
+    + APPENDING.format(stream=2, ids=3, first=2)
+    + "return 1"
+)
+"""KEYS: pins, events, event ids. ARGV: version number, as `APPENDING`."""
+
+
+class NotPinned(PermanentError):
+    """The version is not pinned, or cannot be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Who wants a version kept, and why.
+
+    Attributes:
+        version: its number.
+        who: who asked.
+        reason: why.
+        at: seconds since the epoch.
+    """
+
+    version: int
+    who: str
+    reason: str
+    at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+class Pins:
+    """Pins in Redis. May be used from any thread; every call is safe to repeat."""
+
+    def __init__(self, redis: Redis) -> None:
+        """Use a client that returns bytes."""
+        self._redis = redis
+        self._pin = redis.register_script(PIN)
+        self._unpin = redis.register_script(UNPIN)
+
+    def pin(self, model: str, pin: Pin, artifacts: Collection[str], event: Event) -> None:
+        """Keep a version's artifacts, and tell of it, as one.
+
+        Raises:
+            NotPinned: an artifact is not there any more.
+            TransientError: Redis is away; it may have happened.
+        """
+        names = [keys.artifact(model, name) for name in sorted(set(artifacts) - {""})]
+        with translated():
+            is_done = self._pin(
+                keys=[keys.pins(model), keys.events(model), keys.event_ids(model), *names],
+                args=[pin.version, orjson.dumps(pin.to_json()), *append_args(event)],
+            )
+        if not is_done:
+            message = (
+                f"version {pin.version} of {model} cannot be pinned: its artifacts are not kept "
+                "any more (RETUNED_REGISTRY__KEEP_VERSIONS)"
+            )
+            raise NotPinned(message)
+
+    def unpin(self, model: str, version: int, event: Event) -> None:
+        """Let a version go, and tell of it, as one.
+
+        Raises:
+            NotPinned: it is not pinned.
+            TransientError: Redis is away; it may have happened.
+        """
+        with translated():
+            is_done = self._unpin(
+                keys=[keys.pins(model), keys.events(model), keys.event_ids(model)],
+                args=[version, *append_args(event)],
+            )
+        if not is_done:
+            message = f"version {version} of {model} is not pinned"
+            raise NotPinned(message)
+
+    def of(self, model: str) -> dict[int, Pin]:
+        """The pins of a model by version. They are not signed: they protect from retention only.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        with translated():
+            found: Any = self._redis.hgetall(keys.pins(model))
+        pins: dict[int, Pin] = {}
+        for field, value in found.items():
+            if field.isdigit():
+                pins[int(field)] = _read(int(field), value)
+        return pins
+
+    def put_back(self, model: str, pin: Pin) -> None:
+        """Pin again in a registry that has lost its data, without an event.
+
+        Raises:
+            TransientError: Redis is away; it can be put back again.
+        """
+        with translated():
+            self._redis.hsetnx(keys.pins(model), str(pin.version), orjson.dumps(pin.to_json()))
+
+
+def _read(version: int, value: bytes) -> Pin:
+    try:
+        return Pin(**{**orjson.loads(value), "version": version})
+    except (TypeError, ValueError):
+        # Whatever stands there: that it was pinned is certain.
+        return Pin(version=version, who="", reason="", at=0.0)

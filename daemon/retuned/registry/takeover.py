@@ -1,0 +1,124 @@
+"""The one script that changes a champion."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from retuned.registry import keys
+from retuned.registry.connect import translated
+from retuned.registry.events import APPENDING, append_args
+from retuned.registry.manifests import sealed_revision, sealed_version
+from retuned.registry.pointer import CHAMPION, canonical, pointer_text
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from retuned.registry.events import Event
+    from retuned.registry.pointer import Crowned
+    from retuned.registry.signing import SigningKey
+
+REQUESTS_KEPT = 1000
+"""Takeovers of a model that are remembered, so that none is made twice."""
+
+TAKE_OVER = (
+    """
+local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
+local found = redis.call('GET', KEYS[1])
+if found and redis.call('ZSCORE', KEYS[4], ARGV[7]) then return 3 end
+if (found or '') ~= ARGV[1] then return 0 end
+local version = redis.call('HGET', KEYS[2], ARGV[3])
+local revision = redis.call('HGET', KEYS[3], ARGV[5])
+if (version and text(version) ~= text(ARGV[4]))
+  or (revision and text(revision) ~= text(ARGV[6])) then return 2 end
+for number = 8, #KEYS do
+  if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
+end
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4])
+redis.call('HSETNX', KEYS[3], ARGV[5], ARGV[6])
+redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7])
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[9]))
+"""
+    + APPENDING.format(stream=5, ids=6, first=11)
+    + """
+redis.call('PUBLISH', KEYS[7], ARGV[10])
+return 1
+"""
+)
+"""KEYS: champion, versions, revisions, requests, events, event ids, changes; then the artifacts.
+
+ARGV: the sealed pointer that is replaced ("" for none), the new one, version number, sealed
+version, revision number, sealed revision, request, epoch, requests kept, name; then as
+`events.APPENDING`. Returns an Outcome. An error is raised by the first write or by none.
+"""
+
+
+class Outcome(IntEnum):
+    """What came of a takeover."""
+
+    CHANGED = 0
+    DONE = 1
+    TAKEN = 2
+    REPEATED = 3
+    LOST = 4
+
+
+class Takeover:
+    """Makes a revision the champion and writes the event, as one. From any thread."""
+
+    def __init__(self, redis: Redis, key: SigningKey) -> None:
+        """Use a client that returns bytes, and the key that signs."""
+        self._key = key
+        self._script = redis.register_script(TAKE_OVER)
+
+    def __call__(self, crowned: Crowned, replaced: bytes | None, event: Event) -> Outcome:
+        """Replace a sealed pointer, None for none.
+
+        Returns:
+            DONE; CHANGED: another pointer stands there; TAKEN: version or revision number stand
+            for something else; REPEATED: this was done before; LOST: an artifact is not there.
+
+        Raises:
+            TransientError: Redis is away; it may have happened.
+        """
+        version, revision = crowned.version, crowned.revision
+        model = version.model
+        with translated():
+            outcome: Any = self._script(
+                keys=[
+                    keys.champion(model),
+                    keys.versions(model),
+                    keys.revisions(model, version.number),
+                    keys.requests(model),
+                    keys.events(model),
+                    keys.event_ids(model),
+                    keys.changes(model),
+                    *(keys.artifact(model, name) for name in set(revision.artifacts) - {""}),
+                ],
+                args=[
+                    replaced or b"",
+                    self.sealed(crowned),
+                    version.number,
+                    sealed_version(version, self._key),
+                    revision.number,
+                    sealed_revision(revision, self._key),
+                    _request(crowned, event),
+                    crowned.epoch,
+                    REQUESTS_KEPT,
+                    revision.name,
+                    *append_args(event),
+                ],
+            )
+        return Outcome(outcome)
+
+    def sealed(self, crowned: Crowned) -> bytes:
+        """A pointer as it is stored."""
+        return self._key.seal(CHAMPION, pointer_text(crowned))
+
+
+def _request(crowned: Crowned, event: Event) -> str:
+    """Names what is asked for; by its event alone it would not differ from a lost daemon's."""
+    content = [event.id, crowned.version.to_json(), crowned.revision.to_json()]
+    return hashlib.sha256(canonical(content)).hexdigest()[:32]
