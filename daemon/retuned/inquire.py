@@ -241,7 +241,7 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("version", f"{found['number']}, of study {found['study'] or 'none (default recipe)'}"),
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
-        *_pinned(found["pin"]),
+        *_pinned(found.get("pin")),
     ]
     members = found["members"]
     if len(members) == 1:
