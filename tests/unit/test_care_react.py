@@ -243,7 +243,8 @@ def test_a_refused_challenger_changes_nothing_but_leaves_its_evidence() -> None:
     state, study = crowned()
     state, orders = react(SPEC, state, result_of(study))
     after, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
-    assert after.reign == state.reign
+    assert state.reign is not None
+    assert after.reign == replace(state.reign, judged=1)
     assert told(orders) == ["verdict"]
 
 
