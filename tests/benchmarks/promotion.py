@@ -27,8 +27,8 @@ LABELS = 10_000
 START = 2000
 """Labels when it begins."""
 
-EVERY = 1000
-"""Labels between two studies, each of which finds a challenger."""
+EVERY = 2000
+"""Labels between two studies, each of which finds a challenger: `SEARCH__COOLDOWN_ROWS`."""
 
 GATE_ROWS = 1000
 """Rows on which a new champion had to pass the gate; they set the pace of the test."""
@@ -144,11 +144,13 @@ def rows_until_worse(shape: Shape, worse: float, longest: int, rng: np.random.Ge
 
 
 def _first_worse(state: Probation, differences: Series) -> int:
-    for count in range(1, len(differences)):
-        state = update(state, differences[count - 1 : count])
-        if finding(state).is_worse:
-            return count
-    return len(differences)
+    """The first label after which it was found, by halves: what is found stays found."""
+    low, high = 0, len(differences)
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_worse = finding(update(state, differences[:middle])).is_worse
+        low, high = (low, middle) if is_worse else (middle, high)
+    return high
 
 
 def gates_of_a_reign(shape: Shape, rng: np.random.Generator) -> tuple[bool, bool]:
@@ -213,7 +215,7 @@ def _evidence(challenger: Series, rival: Series) -> Evidence:
 def main() -> None:
     """Measure, and print tables in Markdown, a row as soon as it is known."""
     parser = argparse.ArgumentParser(prog="make bench-promotion", description=__doc__)
-    parser.add_argument("--gates", type=int, default=200, help="reigns of equal models, gate")
+    parser.add_argument("--gates", type=int, default=400, help="reigns of equal models, gate")
     parser.add_argument("--reigns", type=int, default=2000, help="reigns of equal models, test")
     parser.add_argument("--worse", type=int, default=400, help="reigns of worse champions")
     parser.add_argument("--seed", type=int, default=0)
