@@ -7,6 +7,7 @@ gate compares them after every study, the sequential test watches them at every 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -219,30 +220,40 @@ def main() -> None:
     parser.add_argument("--reigns", type=int, default=2000, help="reigns of equal models, test")
     parser.add_argument("--worse", type=int, default=400, help="reigns of worse champions")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", choices=["test", "gate"], help="one of the two tables")
     asked = parser.parse_args()
     test = partial(watched, reigns=asked.reigns, worse=asked.worse, seed=asked.seed)
     gate = partial(at_the_gate, reigns=asked.gates, seed=asked.seed)
     with ProcessPoolExecutor() as pool:
         # Queued together, so that no core waits.
-        of_test, of_gate = pool.map(test, (*SHAPES, *BEYOND)), pool.map(gate, SHAPES)
+        of_test = () if asked.only == "gate" else pool.map(test, (*SHAPES, *BEYOND))
+        of_gate = () if asked.only == "test" else pool.map(gate, SHAPES)
+        if asked.only != "gate":
+            _show_tests(of_test)
+        if asked.only != "test":
+            _show_gates(of_gate)
+
+
+def _show_tests(figures: Iterable[Watched]) -> None:
+    _say("| loss | | rolled back falsely | daily t test | one test needs | found after | times |")
+    _say("|---|---|---|---|---|---|---|")
+    for shape, seen in zip((*SHAPES, *BEYOND), figures, strict=True):
         _say(
-            "| loss | | rolled back falsely | daily t test | one test needs | found after | times |"
+            f"| {shape.name} | {shape.role} | {seen.rolled_back:.1%} | {seen.daily:.1%} | "
+            f"{seen.fixed:,.0f} | {seen.rows:,.0f} | {seen.rows / seen.fixed:.2f} |"
         )
-        _say("|---|---|---|---|---|---|---|")
-        for shape, seen in zip((*SHAPES, *BEYOND), of_test, strict=True):
-            _say(
-                f"| {shape.name} | {shape.role} | {seen.rolled_back:.1%} | {seen.daily:.1%} | "
-                f"{seen.fixed:,.0f} | {seen.rows:,.0f} | {seen.rows / seen.fixed:.2f} |"
-            )
-        _say("")
-        _say("| loss | | promoted falsely | at 5 % each | 10 % better: 5 % | 1st | 2nd | 5th |")
-        _say("|---|---|---|---|---|---|---|---|")
-        for shape, found in zip(SHAPES, of_gate, strict=True):
-            shares = " | ".join(f"{share:.0%}" for share in found.found)
-            _say(
-                f"| {shape.name} | {shape.role} | {found.promoted:.1%} | "
-                f"{found.promoted_each:.1%} | {shares} |"
-            )
+    _say("")
+
+
+def _show_gates(figures: Iterable[AtTheGate]) -> None:
+    _say("| loss | | promoted falsely | at 5 % each | 10 % better: 5 % | 1st | 2nd | 5th |")
+    _say("|---|---|---|---|---|---|---|---|")
+    for shape, found in zip(SHAPES, figures, strict=True):
+        shares = " | ".join(f"{share:.0%}" for share in found.found)
+        _say(
+            f"| {shape.name} | {shape.role} | {found.promoted:.1%} | "
+            f"{found.promoted_each:.1%} | {shares} |"
+        )
 
 
 def _say(line: str) -> None:

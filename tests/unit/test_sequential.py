@@ -134,6 +134,15 @@ def test_nothing_is_said_before_the_first_block() -> None:
         assert found.lower < 0
 
 
+def test_who_does_away_with_huge_losses_is_not_called_worse() -> None:
+    # A little worse nearly always; the old one loses 100 times as much in one row of fifty.
+    differences = np.where(np.arange(4000) % 50 == 0, -10.0, 0.1)
+    found = after(differences, paced=Pace(rows=1, spread=0.1))
+    assert found.lower > 0
+    assert found.mean < 0 < found.estimate
+    assert not found.is_worse
+
+
 # What comes in
 
 

@@ -14,9 +14,11 @@ The null hypothesis, exactly. Pairs are taken in the order in which their labels
 all that came before, is not above 0. So:
 
 - the test is about clipped means. Of differences that are as often and as far above 0 as below,
-  clipping changes nothing; where the new champion errs as much on average, but rarely and hugely
-  where the old one errs often and a little, or the other way round, the clipped mean is not the
-  mean. Block length and clip are fixed before the first pair, from the rows of the gate (`Pace`);
+  clipping changes nothing; where one champion errs rarely and hugely and the other often and a
+  little, the clipped mean is not the mean. So that nobody is called worse for having done away
+  with huge losses, the plain mean of all differences has to be above 0 as well: a condition more,
+  which makes no error more probable. Block length and clip are fixed before the first pair, from
+  the rows of the gate (`Pace`);
 - differences may depend on each other within a block as they like. Between blocks dependence has
   to be weak, which is why a block is twice as long as a bootstrap would have it;
 - labels may be late, and late for a reason: of each row both answers were given before its label
@@ -56,6 +58,7 @@ LEAST_ROWS = 5
 LEAST_BLOCKS = 8
 """Blocks of the evidence, at the least, from which a block's standard deviation is told."""
 
+_LARGEST = 1e150
 _STEPS = 50
 
 
@@ -98,8 +101,10 @@ class Probation:
         clip: largest mean difference of a block that counts, in units of the loss.
         blocks: complete blocks so far.
         total: sum of their clipped means, in clips.
+        plain: sum of their means, in units of the loss.
         logs: logarithm of the capital of each of `BETS`.
         highest: logarithm of the largest capital, of all bets together, so far.
+        is_worse: the new champion was called worse.
         waiting: pairs of the block that is not complete.
         sum: sum of their differences.
     """
@@ -109,8 +114,10 @@ class Probation:
     clip: float
     blocks: int = 0
     total: float = 0.0
+    plain: float = 0.0
     logs: tuple[float, ...] = (0.0,) * len(BETS)
     highest: float = 0.0
+    is_worse: bool = False
     waiting: int = 0
     sum: float = 0.0
 
@@ -129,14 +136,17 @@ class Finding:
     """What the pairs say so far.
 
     Attributes:
-        is_worse: the new champion is worse; once found, it stays found.
+        is_worse: the new champion is worse: ``e_value`` was at 1 / level, and ``mean`` above 0.
+            Once found, it stays found.
         level: probability of that where it is not so, over the whole reign.
         e_value: the capital now; 1 / level is the threshold.
         highest: the largest capital so far.
         estimate: mean of the blocks' clipped mean differences, in units of the loss; above 0 the
             new champion's loss is larger. 0 before the first block.
-        lower: lower bound of that (confidence 1 - level, all times together): the expectation of
-            some block is at least this. Above 0 exactly where ``e_value`` is above 1 / level.
+        mean: the same without the clip.
+        lower: lower bound (confidence 1 - level, all times together): the expectation of some
+            block's clipped mean is at least this. Above 0 exactly where ``e_value`` is above
+            1 / level.
         rows: pairs in complete blocks.
         blocks: complete blocks.
     """
@@ -146,6 +156,7 @@ class Finding:
     e_value: float
     highest: float
     estimate: float
+    mean: float
     lower: float
     rows: int
     blocks: int
@@ -172,8 +183,7 @@ def update(state: Probation, differences: NDArray[np.float64]) -> Probation:
         message = "a difference of losses is NaN; leave out rows that have no pair of losses"
         raise ValueError(message)
     # An infinite loss is a large one: it fills a clip, and two of them cancel each other out.
-    most = np.finfo(np.float64).max / (2 * (len(given) + state.rows))
-    given = np.clip(given, -most, most)
+    given = np.clip(given, -_LARGEST, _LARGEST)
     missing = state.rows - state.waiting
     if len(given) < missing:
         return replace(state, waiting=state.waiting + len(given), sum=state.sum + _sum(given))
@@ -185,13 +195,14 @@ def update(state: Probation, differences: NDArray[np.float64]) -> Probation:
 
 def finding(state: Probation) -> Finding:
     """Say what the pairs say so far."""
-    highest = max(state.highest, 0.0)
+    count = max(state.blocks, 1)
     return Finding(
-        is_worse=highest >= -math.log(state.level),
+        is_worse=state.is_worse,
         level=state.level,
         e_value=_exp(float(_together(np.array(state.logs)))),
-        highest=_exp(highest),
-        estimate=state.clip * state.total / state.blocks if state.blocks else 0.0,
+        highest=_exp(state.highest),
+        estimate=state.clip * state.total / count,
+        mean=state.plain / count,
         lower=state.clip * _lower(state),
         rows=state.blocks * state.rows,
         blocks=state.blocks,
@@ -203,12 +214,16 @@ def _bet(state: Probation, means: NDArray[np.float64]) -> Probation:
     clipped = np.clip(means / state.clip, -1.0, 1.0)
     gains = np.log1p(np.outer(clipped, BETS))
     logs = np.array(state.logs) + np.cumsum(gains, axis=0)
+    together, plain = _together(logs), state.plain + np.cumsum(means)
+    is_worse = (together >= -math.log(state.level)) & (plain > 0)
     return replace(
         state,
         blocks=state.blocks + len(means),
         total=state.total + _sum(clipped),
+        plain=float(plain[-1]),
+        is_worse=state.is_worse or bool(is_worse.any()),
         logs=tuple(float(value) for value in logs[-1]),
-        highest=max(state.highest, float(np.max(_together(logs)))),
+        highest=max(state.highest, float(np.max(together))),
     )
 
 
