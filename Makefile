@@ -8,10 +8,11 @@ PEERS_INSTALLED := $(PEERS_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo run check test acceptance format lock bench-rows bench-streams bench-peers
+.PHONY: help install demo run check test acceptance format lock bench-rows bench-streams bench-peers \
+	bench-promotion
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## set up .venv from the hash-pinned lock (the others do this by themselves)
 
@@ -50,6 +51,9 @@ bench-streams: $(if $(PEERS),$(PEERS_INSTALLED),$(INSTALLED)) ## measure on a fo
 
 bench-rows: $(INSTALLED) ## measure what rows cost: MOST=rows of the largest log, see docs/reference/rows-cost.md
 	$(BIN)/python -m tests.benchmarks.rows $(if $(MOST),--rows '$(MOST)')
+
+bench-promotion: $(INSTALLED) ## how often a model is promoted or rolled back by luck, see docs/reference/promotion.md
+	$(BIN)/python -m tests.benchmarks.promotion
 
 bench-peers: $(PEERS_INSTALLED) ## set up .venv-peers: all of .venv, and the peers of bench-streams
 

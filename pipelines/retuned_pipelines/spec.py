@@ -87,7 +87,11 @@ class GatePolicy:
         share: share of the labelled rows that is kept from the study for the gate.
         min_gain: the lower bound of the gain must be above this share of the loss.
         margin: not worse than this share of the loss counts as equal (and simpler wins).
-        confidence: one-sided confidence of the bounds.
+        confidence: one-sided confidence of the bounds; 1 less the error that a reign may spend.
+        guards: scorer names whose scores must not fall.
+        guard_margin: a guard's loss, or the loss on a slice, may rise by this share.
+        slices: columns on whose categories the loss must not rise; the target for classes.
+        slice_rows: categories with fewer rows in the gate are not looked at.
     """
 
     blocks: int = 8
@@ -98,6 +102,10 @@ class GatePolicy:
     min_gain: float = 0.0
     margin: float = 0.005
     confidence: float = 0.95
+    guards: tuple[str, ...] = ()
+    guard_margin: float = 0.05
+    slices: tuple[str, ...] = ()
+    slice_rows: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

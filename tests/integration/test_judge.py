@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -14,14 +16,17 @@ import pytest
 from retuned.ingest.parse import JSON, parse_rows
 from retuned.rows.log import RowLog
 from retuned.tune.bench import Bench
+from retuned.tune.executor import Call, Outcome
 from retuned.tune.inline import InlineExecutor
 from retuned.tune.judge import judge
+from retuned_pipelines.care.facts import Judged
 from retuned_pipelines.care.orders import BEGINNING, Judge
 from retuned_pipelines.evaluate.verdict import Verdict
 from retuned_pipelines.models.linear import LINEAR
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.schema import Task
-from retuned_pipelines.spec import ModelSpec
+from retuned_pipelines.spec import GatePolicy, ModelSpec
+from retuned_pipelines.version import Member
 
 SPEC = ModelSpec(name="churn", task=Task.BINARY, target="y", metric="roc_auc", time="t")
 ORDER = Judge(
@@ -88,3 +93,119 @@ def test_a_signal_is_promoted_by_its_ranks(log: RowLog, tmp_path: Path) -> None:
     found = verdict(log, tmp_path, "roc_auc")
     assert found.is_promoted
     assert found.challenger_score > 0.7
+
+
+# A challenger against a champion
+
+
+CHALLENGE = replace(
+    ORDER,
+    rival_name="champion",
+    study="s1",
+    number=2,
+)
+
+
+def challenged(log: RowLog, directory: Path, policy: GatePolicy, **changes: Any) -> Judged:
+    bench = Bench(executor=InlineExecutor(), directory=directory, stop=threading.Event())
+    order = replace(CHALLENGE, as_of=log.counts().last_seq, **changes)
+    return judge(replace(SPEC, metric="neg_log_loss", gate=policy), order, log, bench, 0.0)
+
+
+def test_a_challenger_is_judged_by_its_number_and_looked_at_from_every_side(
+    log: RowLog, tmp_path: Path
+) -> None:
+    feed(log, signal=2.0)
+    policy = GatePolicy(guards=("recall",), guard_margin=0.5, slices=("y",), slice_rows=20)
+    found = challenged(
+        log, tmp_path, policy, rival=linear(alpha=1e6), default=linear(alpha=1e5)
+    ).verdict
+    assert found.is_promoted, found.reasons
+    assert found.number == 2
+    assert found.confidence == pytest.approx(0.9924, abs=1e-4)
+    assert {check.aspect.value for check in found.checks} == {"default", "guard", "slice"}
+    assert [check.subject for check in found.checks][-2:] == ["y=0", "y=1"]
+    assert found.pace is not None
+
+
+def test_a_challenger_that_is_worse_than_its_family_s_default_is_refused(
+    log: RowLog, tmp_path: Path
+) -> None:
+    feed(log, signal=2.0)
+    found = challenged(
+        log,
+        tmp_path,
+        GatePolicy(),
+        rival=linear(alpha=1e6),
+        challenger=linear(alpha=1e3),
+        default=linear(alpha=1.0),
+    ).verdict
+    assert not found.is_promoted
+    assert "Overtuned" in found.reasons[0]
+    assert "Better" in found.reasons[1]
+
+
+@pytest.mark.parametrize(
+    ("default", "is_better", "fitted"),
+    [
+        ("none", True, 2),
+        ("of its own", True, 3),
+        # It is what serves: its answers are there.
+        ("the rival", True, 2),
+        # Refused already.
+        ("of its own", False, 2),
+    ],
+)
+def test_a_default_is_fitted_where_it_may_change_the_verdict(
+    *, log: RowLog, tmp_path: Path, default: str, is_better: bool, fitted: int
+) -> None:
+    feed(log, signal=2.0)
+    weak, strong, other = (linear(alpha=alpha) for alpha in (1e6, 1.0, 1e5))
+    executor = Counting()
+    bench = Bench(executor=executor, directory=tmp_path, stop=threading.Event())
+    rival = weak if is_better else strong
+    order = replace(
+        CHALLENGE,
+        as_of=log.counts().last_seq,
+        rival=rival,
+        challenger=strong if is_better else weak,
+        default={"none": None, "of its own": other, "the rival": rival}[default],
+    )
+    found = judge(replace(SPEC, metric="neg_log_loss"), order, log, bench, 0.0).verdict
+    assert found.is_promoted is is_better
+    assert executor.calls == fitted * found.blocks
+
+
+def test_a_default_is_compared_in_the_challenger_s_place_among_the_members(
+    log: RowLog, tmp_path: Path
+) -> None:
+    feed(log, signal=2.0)
+    members = tuple(Member(recipe=linear(alpha=alpha), weight=0.5) for alpha in (1e6, 1e5))
+    found = challenged(
+        log,
+        tmp_path,
+        GatePolicy(),
+        champion=members,
+        rival=members[0].recipe,
+        challenger=linear(alpha=1.0),
+        default=members[1].recipe,
+    ).verdict
+    assert found.is_promoted
+    (check,) = found.checks
+    # The default is what the ensemble is made of already: in its place nothing changes.
+    assert check.gain == pytest.approx(found.gain, abs=0.02)
+
+
+def linear(*, alpha: float) -> Recipe:
+    """A linear model that shrinks as much; 1e6 leaves little but a constant."""
+    return Recipe.of("linear", {**LINEAR.default(Task.BINARY), "alpha": alpha})
+
+
+class Counting(InlineExecutor):
+    """Counts the calls."""
+
+    calls = 0
+
+    def submit(self, call: Call) -> Future[Outcome]:
+        self.calls += 1
+        return super().submit(call)

@@ -39,6 +39,7 @@ from retuned_pipelines.care.orders import (
 from retuned_pipelines.care.state import CareState, Choice
 from retuned_pipelines.drift.report import Aspect, DriftReport, Measurement, Span
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
+from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Cost
@@ -226,6 +227,66 @@ def test_a_study_s_find_meets_the_champion_at_the_gate() -> None:
     assert judge.boundary == Boundary(5, 5)
 
 
+def judged(state: CareState, study: Study) -> Judge:
+    """The order by which a study's find meets the champion."""
+    _, orders = react(SPEC, state, result_of(study))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    return judge
+
+
+def after_a_find(state: CareState, study: Study, said: Verdict) -> CareState:
+    """Let a study's find have this verdict."""
+    state, orders = react(SPEC, state, result_of(study))
+    (judge,) = works(orders)
+    state, _ = react(SPEC, state, Judged(now=2.0, order=judge.id, verdict=said, cost=COST))
+    return state
+
+
+def test_challengers_of_a_reign_are_numbered_and_those_with_evidence_count() -> None:
+    state, study = crowned()
+    refused = verdict(Ruling.REFUSED)
+    for number, told_of in [
+        (1, refused),
+        # Its losses were not looked at: luck had no chance.
+        (2, replace(refused, blocks=SPEC.gate.min_blocks - 1)),
+        (2, refused),
+        (3, refused),
+    ]:
+        assert judged(state, study).number == number
+        state = after_a_find(state, study, told_of)
+        state, orders = react(SPEC, state, Called(now=1.0, action="retune", who="me", reason=""))
+        (study,) = [order for order in works(orders) if isinstance(order, Study)]
+
+
+def test_a_refit_does_not_begin_a_new_reign_and_a_promotion_does() -> None:
+    state = settled()
+    assert state.reign is not None
+    assert state.reign.judged == 1
+    state, orders = react(SPEC, state, arrived(1200, 1200))
+    for _ in range(2):
+        state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    assert state.reign is not None
+    assert (state.reign.revision.name, state.reign.judged) == ("1.2", 1)
+    state, study = crowned()
+    fact: Fact = result_of(study)
+    for _ in range(4):
+        state, orders = react(SPEC, state, fact)
+        fact = result_of(works(orders)[0]) if works(orders) else fact
+    assert state.reign is not None
+    assert (state.reign.revision.name, state.reign.judged) == ("2.1", 0)
+
+
+def test_a_challenger_meets_the_default_of_its_own_family_unless_it_is_that() -> None:
+    state, study = crowned()
+    default = default_recipe(SPEC.task, "linear")
+    assert judged(state, study).default == default
+    _, orders = react(SPEC, state, result_of(study, best=default))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    assert judge.default is None
+
+
 def test_a_promoted_challenger_becomes_the_next_version() -> None:
     state, study = crowned()
     fact: Fact = result_of(study)
@@ -243,7 +304,8 @@ def test_a_refused_challenger_changes_nothing_but_leaves_its_evidence() -> None:
     state, study = crowned()
     state, orders = react(SPEC, state, result_of(study))
     after, orders = react(SPEC, state, result_of(works(orders)[0], promoted=False))
-    assert after.reign == state.reign
+    assert state.reign is not None
+    assert after.reign == replace(state.reign, judged=1)
     assert told(orders) == ["verdict"]
 
 

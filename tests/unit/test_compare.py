@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from arch.bootstrap import optimal_block_length
 from numpy.typing import NDArray
-from scipy.stats import ttest_1samp
+from scipy.stats import norm, ttest_1samp
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.samples import autoregressive
 
@@ -118,6 +118,17 @@ def test_few_blocks_widen_the_bounds() -> None:
         for found in (on_errors(10 + few[0], 10 + few[1]), on_errors(10 + many[0], 10 + many[1]))
     ]
     assert widths[0] > 5 * widths[1]
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.9924, 0.9999])
+def test_bounds_that_few_resamples_lie_beyond_are_as_far_as_the_normal_one_s(
+    confidence: float,
+) -> None:
+    one, other = np.random.default_rng(11).normal(10, 1, (2, 1500))
+    found = on_errors(one, other, confidence=confidence)
+    error = np.std(other - one) / np.sqrt(1500) / np.mean(other)
+    assert found.gain - found.lower == pytest.approx(norm.ppf(confidence) * error, rel=0.15)
+    assert found.upper - found.gain == pytest.approx(norm.ppf(confidence) * error, rel=0.15)
 
 
 def test_the_same_seed_gives_the_same_bounds() -> None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from retuned_pipelines.evaluate.gate import Evidence, judge, refused
+from retuned_pipelines.evaluate.evidence import Evidence
+from retuned_pipelines.evaluate.gate import judge, refused
 from retuned_pipelines.evaluate.verdict import Ruling, Verdict
 from retuned_pipelines.schema import Task
 from retuned_pipelines.spec import GatePolicy, ModelSpec

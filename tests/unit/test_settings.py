@@ -66,6 +66,7 @@ def test_every_key_of_a_model_reaches_its_spec(tmp_path: Path) -> None:
     given = LEAST + (
         "TIME=at\nID=no\nMETRIC=r2\nWATCH__EVERY_ROWS=20\nSEARCH__METHOD=random\n"
         "SEARCH__FAMILIES=linear, lightgbm\nGATE__BLOCKS=5\nSCHEDULE__CRON='0 3 * * 1'\n"
+        "GATE__GUARDS=neg_median_absolute_error, r2\nGATE__SLICES=region\n"
     )
     (tmp_path / "bikes.env").write_text(given)
     spec = load_models(tmp_path).specs["bikes"]
@@ -74,6 +75,8 @@ def test_every_key_of_a_model_reaches_its_spec(tmp_path: Path) -> None:
     assert spec.search.method == "random"
     assert spec.search.families == ("linear", "lightgbm")
     assert spec.gate.blocks == 5
+    assert spec.gate.guards == ("neg_median_absolute_error", "r2")
+    assert spec.gate.slices == ("region",)
     assert spec.schedule.cron == "0 3 * * 1"
 
 
@@ -140,6 +143,10 @@ def test_a_redis_over_tls_is_accepted(tmp_path: Path) -> None:
         ("GATE__MIN_BLOCKS=9", "GATE__MIN_BLOCKS", "more than GATE__BLOCKS, which is 8"),
         ("GATE__BLOCKS=2", "GATE__MIN_BLOCKS", "more than GATE__BLOCKS, which is 2"),
         ("GATE__BLOCK_ROWS=2000", "GATE__MAX_ROWS", "which is 8000"),
+        ("GATE__GUARDS=recall", "GATE__GUARDS", "cannot score a regression task"),
+        ("GATE__GUARDS=mae", "GATE__GUARDS", "no scorer"),
+        ("GATE__GUARDS=r2,r2", "GATE__GUARDS", "twice"),
+        ("GATE__SLICES=y", "GATE__SLICES", "classes only can be slices"),
         ("SCHEDULE__CRON=whenever", "SCHEDULE__CRON", "five fields"),
         ("SCHEDULE__CRON=0 0 30 2 *", "SCHEDULE__CRON", "never comes"),
         ("SCHEDULE__EVERY_S=0.001", "SCHEDULE__EVERY_S", "too often"),

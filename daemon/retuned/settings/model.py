@@ -51,7 +51,7 @@ from retuned_pipelines.spec import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -188,7 +188,22 @@ def load_model(path: Path) -> tuple[ModelSpec | None, list[Finding]]:
         return None, [*findings, *invalid(where, error)]
     except SettingsError as error:
         return None, [*findings, Finding(where, "", str(error))]
+    findings += [Finding(where, key, problem) for key, problem in _impossible(read)]
     return (None if findings else _spec(path.stem, read)), findings
+
+
+def _impossible(read: ModelFile) -> Iterator[tuple[str, str]]:
+    """Keys of the gate that do not go with the task."""
+    # Slow to import, and needed only where a model file is read.
+    from retuned_pipelines.evaluate.metrics import unfit  # noqa: PLC0415
+
+    for guard in read.gate.guards:
+        problem = unfit(guard, read.task)
+        if problem:
+            yield "GATE__GUARDS", problem
+    if read.target in read.gate.slices and not read.task.is_classification:
+        problem = f"{read.target} is a number that the model predicts; classes only can be slices"
+        yield "GATE__SLICES", problem
 
 
 def _feature(text: str) -> Feature:

@@ -156,9 +156,7 @@ class SearchKeys(BaseModel):
     @field_validator("families", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        return _parts(value)
 
     @field_validator("families")
     @classmethod
@@ -210,8 +208,44 @@ class GateKeys(BaseModel):
         default=_GATE.margin, ge=0, lt=1, description="up to this much worse counts as equal"
     )
     confidence: float = Field(
-        default=_GATE.confidence, gt=0.5, lt=1, description="one-sided confidence of the bounds"
+        default=_GATE.confidence,
+        gt=0.5,
+        lt=1,
+        description="one-sided confidence of the bounds; what is left may be spent in one reign",
     )
+    guards: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=_GATE.guards,
+        description="scikit-learn scorer names that must not get worse, comma separated",
+    )
+    guard_margin: float = Field(
+        default=_GATE.guard_margin,
+        ge=0,
+        lt=1,
+        description="a guard's loss, or the loss on a slice, may rise by this share",
+    )
+    slices: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=_GATE.slices,
+        description="columns on whose categories the loss must not rise, comma separated; "
+        "the target for each class",
+    )
+    slice_rows: int = Field(
+        default=_GATE.slice_rows,
+        ge=20,
+        description="categories with fewer rows in the gate are not looked at",
+    )
+
+    @field_validator("guards", "slices", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return _parts(value)
+
+    @field_validator("guards", "slices")
+    @classmethod
+    def _are_different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            message = "names one twice"
+            raise ValueError(message)
+        return value
 
     @field_validator("min_blocks")
     @classmethod
@@ -331,6 +365,13 @@ class ScheduleKeys(BaseModel):
             message = "SCHEDULE__CRON is set too; keep one of the two"
             raise ValueError(message)
         return value
+
+
+def _parts(value: object) -> object:
+    """The parts of a comma separated text."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _cron_problem(cron: str) -> str:

@@ -15,6 +15,7 @@ from retuned_pipelines.care.facts import Judged
 from retuned_pipelines.care.orders import BEGINNING
 from retuned_pipelines.ensemble import JOINING
 from retuned_pipelines.evaluate import gate
+from retuned_pipelines.evaluate.evidence import Evidence, slices_of
 from retuned_pipelines.evaluate.metrics import is_row_mean
 from retuned_pipelines.evaluate.splits import blocks, reserve
 from retuned_pipelines.fitting import classes_of, encoded_target
@@ -24,6 +25,8 @@ from retuned_pipelines.search.trial import NO_COST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from retuned.rows.log import RowLog
     from retuned.tune.bench import Bench
@@ -36,17 +39,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """A recipe that is to predict a block."""
+class _Meeting:
+    """Where recipes meet: the rows, the blocks, and who carries fits out."""
 
+    spec: ModelSpec
+    order: Judge
+    bench: Bench
+    window: Window
+    folds: tuple[Fold, ...]
     file: WindowFile
-    classes: tuple[str, ...]
-    recipe: Recipe
-    fold: Fold
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes among the labels; empty for regression."""
+        return classes_of(self.window) if self.spec.task.is_classification else ()
+
+    def outcomes(self, recipes: Sequence[Recipe]) -> list[Outcome]:
+        """Outputs of the first recipe for each block, then those of each other."""
+        return self.bench.all_of(
+            [
+                _call(self, recipe, fold)
+                for recipe in recipes
+                for fold in (_unmoved(self.folds) if _stays(self.spec, recipe) else self.folds)
+            ]
+        )
 
 
 def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) -> Judged:
     """Refit both procedures before each block, predict the block, and ask the gate.
+
+    Where the challenger would be promoted, the default of its family is fitted as well, for the
+    gate to confirm it.
 
     Raises:
         Interrupted: the daemon stops.
@@ -54,17 +77,46 @@ def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) 
     """
     window = log.window(as_of=order.as_of, newest=order.rows, labelled=True)
     folds = blocks(window, _first(spec, order, window), spec.gate)
-    outcomes = _outcomes(spec, order, bench, window, folds)
-    cost = sum((outcome.cost for outcome in outcomes), NO_COST)
-    verdict = _verdict(spec, order, window, folds, outcomes)
-    classes = len(classes_of(window)) if spec.task.is_classification else 1
+    with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:
+        meeting = _Meeting(spec, order, bench, window, folds, file)
+        verdict, outcomes = _meet(meeting)
+    classes = max(1, len(meeting.classes))
     return Judged(
         now=now,
         order=order.id,
         verdict=verdict,
-        cost=cost,
+        cost=sum((outcome.cost for outcome in outcomes), NO_COST),
         classes=classes if classes > 2 else 1,  # noqa: PLR2004 (two need one tree, as numbers do)
     )
+
+
+def _meet(meeting: _Meeting) -> tuple[Verdict, list[Outcome]]:
+    """The verdict, and everything that was fitted for it."""
+    spec, order, folds = meeting.spec, meeting.order, meeting.folds
+    outcomes = meeting.outcomes(_recipes(order))
+    failed = [number for number, outcome in enumerate(outcomes) if outcome.error]
+    if failed:
+        who = "challenger" if failed[0] < len(folds) else order.rival_name
+        reason = f"The {who} could not be fitted for the gate: {outcomes[failed[0]].error}."
+        return gate.refused(spec, rival_name=order.rival_name, reason=reason), outcomes
+    evidence, rng = _evidence(meeting, outcomes), _rng(spec, order)
+    verdict = gate.judge(
+        spec,
+        evidence,
+        rival_name=order.rival_name,
+        is_simpler=len(order.champion) <= 1
+        and complexity(order.challenger) < complexity(order.rival),
+        number=order.number,
+        rng=rng,
+    )
+    if order.number == 0 or not verdict.is_promoted:
+        return verdict, outcomes
+    default = order.default
+    is_new = default is not None and default not in _recipes(order)
+    fitted = meeting.outcomes([default]) if default is not None and is_new else []
+    evidence = _with_default(meeting, evidence, outcomes + fitted)
+    verdict = gate.confirm(spec, verdict, evidence, family=order.challenger.family, rng=rng)
+    return verdict, outcomes + fitted
 
 
 def _first(spec: ModelSpec, order: Judge, window: Window) -> int:
@@ -75,21 +127,6 @@ def _first(spec: ModelSpec, order: Judge, window: Window) -> int:
         (window.time == order.boundary.time) & (window.seq > order.boundary.seq)
     )
     return int(np.argmax(is_later)) if is_later.any() else len(window)
-
-
-def _outcomes(
-    spec: ModelSpec, order: Judge, bench: Bench, window: Window, folds: Sequence[Fold]
-) -> list[Outcome]:
-    """Outputs of the challenger for each block, then those of each rival."""
-    classes = classes_of(window) if spec.task.is_classification else ()
-    with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:
-        return bench.all_of(
-            [
-                _call(spec, order, bench, _Block(file, classes, recipe, fold))
-                for recipe in _recipes(order)
-                for fold in (_unmoved(folds) if _stays(spec, recipe) else folds)
-            ]
-        )
 
 
 def _stays(spec: ModelSpec, recipe: Recipe) -> bool:
@@ -114,14 +151,15 @@ def _recipes(order: Judge) -> tuple[Recipe, ...]:
     return (order.challenger, order.rival)
 
 
-def _call(spec: ModelSpec, order: Judge, bench: Bench, block: _Block) -> Call:
+def _call(meeting: _Meeting, recipe: Recipe, fold: Fold) -> Call:
+    spec, order, bench = meeting.spec, meeting.order, meeting.bench
     request = BlockRequest(
-        window=block.file,
-        recipe=block.recipe,
+        window=meeting.file,
+        recipe=recipe,
         task=spec.task,
-        classes=block.classes,
-        train=block.fold.train,
-        validation=block.fold.validation,
+        classes=meeting.classes,
+        train=fold.train,
+        validation=fold.validation,
         seed=spec.search.seed,
         threads=bench.executor.threads,
         changed_seq=order.changed_seq,
@@ -135,52 +173,21 @@ def _call(spec: ModelSpec, order: Judge, bench: Bench, block: _Block) -> Call:
     )
 
 
-def _verdict(
-    spec: ModelSpec,
-    order: Judge,
-    window: Window,
-    folds: Sequence[Fold],
-    outcomes: Sequence[Outcome],
-) -> Verdict:
-    failed = [number for number, outcome in enumerate(outcomes) if outcome.error]
-    if failed:
-        who = "challenger" if failed[0] < len(folds) else order.rival_name
-        reason = f"The {who} could not be fitted for the gate: {outcomes[failed[0]].error}."
-        return gate.refused(spec, rival_name=order.rival_name, reason=reason)
-    return gate.judge(
-        spec,
-        _evidence(spec, order, window, folds, outcomes),
-        rival_name=order.rival_name,
-        is_simpler=len(order.champion) <= 1
-        and complexity(order.challenger) < complexity(order.rival),
-        rng=_rng(spec, order),
-    )
-
-
-def _evidence(
-    spec: ModelSpec,
-    order: Judge,
-    window: Window,
-    folds: Sequence[Fold],
-    outcomes: Sequence[Outcome],
-) -> gate.Evidence:
-    classes = classes_of(window) if spec.task.is_classification else ()
+def _evidence(meeting: _Meeting, outcomes: Sequence[Outcome]) -> Evidence:
+    """What both answered, the challenger as it would serve: as one more member of an ensemble."""
+    folds, classes, champion = meeting.folds, meeting.classes, meeting.order.champion
     positions = [fold.validation for fold in folds]
-    rows = window.take(np.concatenate(positions) if positions else np.empty(0, np.int64))
-    outputs = [outcome.value for outcome in outcomes]
-    empty = np.empty((0, len(classes)) if classes else 0)
-    size = len(folds)
-    answers = [
-        np.concatenate([empty, *outputs[start : start + size]])
-        for start in range(0, size * len(_recipes(order)), max(size, 1))
-    ] or [empty, empty]
-    challenger, rival = answers[0], answers[1]
-    if len(order.champion) > 1:
-        # The challenger is compared as it would serve: as one more member.
-        weights = np.array([member.weight for member in order.champion])
-        rival = np.tensordot(weights / weights.sum(), np.array(answers[1:]), axes=1)
-        challenger = JOINING * challenger + (1 - JOINING) * rival
-    return gate.Evidence(
+    rows = meeting.window.take(np.concatenate(positions) if positions else np.empty(0, np.int64))
+    size = max(len(folds), 1)
+    challenger, rival, *more = [
+        _answer(meeting, outcomes[start : start + size])
+        for start in range(0, size * len(_recipes(meeting.order)), size)
+    ]
+    if len(champion) > 1:
+        weights = np.array([member.weight for member in champion])
+        rival = np.tensordot(weights / weights.sum(), np.array([rival, *more]), axes=1)
+        challenger = _joining(challenger, rival)
+    return Evidence(
         target=encoded_target(rows, classes),
         challenger=challenger,
         rival=rival,
@@ -188,7 +195,36 @@ def _evidence(
         lengths=tuple(len(fold.validation) for fold in folds),
         first_seq=int(rows.seq.min()) if len(rows) else 0,
         last_seq=int(rows.seq.max()) if len(rows) else 0,
+        slices=slices_of(meeting.spec, rows),
     )
+
+
+def _with_default(meeting: _Meeting, evidence: Evidence, outcomes: Sequence[Outcome]) -> Evidence:
+    """The evidence with the default in the challenger's place, if it could be fitted.
+
+    The default may be a member of the champion, whose answers are there already.
+    """
+    order, size = meeting.order, len(meeting.folds)
+    if order.default is None:
+        return evidence
+    first = [*_recipes(order), order.default].index(order.default) * size
+    fitted = outcomes[first : first + size]
+    if any(outcome.error for outcome in fitted):
+        return evidence
+    default = _answer(meeting, fitted)
+    is_joining = len(order.champion) > 1
+    return replace(evidence, default=_joining(default, evidence.rival) if is_joining else default)
+
+
+def _answer(meeting: _Meeting, outcomes: Sequence[Outcome]) -> NDArray[np.float64]:
+    """What one recipe answered to the rows of all blocks."""
+    classes = meeting.classes
+    empty = np.empty((0, len(classes)) if classes else 0)
+    return np.concatenate([empty, *(outcome.value for outcome in outcomes)])
+
+
+def _joining(answer: NDArray[np.float64], rival: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(JOINING * answer + (1 - JOINING) * rival)
 
 
 def _rng(spec: ModelSpec, order: Judge) -> np.random.Generator:

@@ -87,6 +87,10 @@ class Judge:
             challenger is compared as one more of them.
         rows: labelled rows that are looked at, at most; the newest ones.
         changed_seq: see `Refit`.
+        number: which challenger of the reign it is, from 1; it says how certain the gate has to
+            be (`evaluate.spending`). 0 where nothing reigns yet.
+        default: recipe that the challenger must not be worse than in its place; None where it is
+            that recipe itself.
     """
 
     kind: Literal["judge"] = "judge"
@@ -100,6 +104,8 @@ class Judge:
     champion: tuple[Member, ...] = ()
     rows: int
     changed_seq: int = 0
+    number: int = 0
+    default: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

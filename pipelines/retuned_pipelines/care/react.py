@@ -169,6 +169,8 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
     state = landed(state, order)
     if state.reign is None:
         state = replace(state, classes=fact.classes)
+    else:
+        state = replace(state, reign=_spent(spec, state.reign, fact.verdict))
     told = Notify(
         event="verdict",
         body={
@@ -261,6 +263,7 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         version=fact.version,
         revision=fact.revision,
         labelled=0 if order is None else order.labelled,
+        judged=_judged_before(state.reign, fact.version.number),
     )
     state = replace(state, reign=reign, versions=max(state.versions, fact.version.number))
     if is_first:
@@ -279,6 +282,16 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         return state, told
     state, orders = retune.first(spec, state)
     return state, (*told, *orders)
+
+
+def _spent(spec: ModelSpec, reign: Reign, verdict: Verdict) -> Reign:
+    """Count a challenger, if its losses were looked at: a chance for luck to decide."""
+    return replace(reign, judged=reign.judged + 1) if is_evidence(spec, verdict) else reign
+
+
+def _judged_before(reign: Reign | None, version: int) -> int:
+    """Challengers that a reign has seen; a new version begins a new reign."""
+    return reign.judged if reign is not None and reign.version.number == version else 0
 
 
 def _look(spec: ModelSpec, state: CareState) -> Answer:

@@ -16,6 +16,7 @@ from retuned_pipelines.care.step import (
     members,
     next_id,
 )
+from retuned_pipelines.models.families import default_recipe
 
 if TYPE_CHECKING:
     from retuned_pipelines.care.state import CareState, Reign
@@ -90,6 +91,7 @@ def _meet(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
     challenger = state.challenger
     if challenger is None:
         return state, ()
+    default = default_recipe(spec.task, challenger.recipe.family)
     judge = Judge(
         id=next_id(state),
         as_of=state.last_seq,
@@ -101,5 +103,7 @@ def _meet(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         champion=() if spec.serve.max_members == 1 else members(reign)[:JUDGED_MEMBERS],
         rows=spec.search.max_rows,
         changed_seq=state.changed_seq,
+        number=reign.judged + 1,
+        default=None if challenger.recipe == default else default,
     )
     return launch(replace(state, challenger=None), judge)

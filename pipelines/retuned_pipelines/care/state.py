@@ -49,11 +49,13 @@ class Reign:
         version: what was accepted.
         revision: what answers requests.
         labelled: labelled rows that were known when the revision was made.
+        judged: challengers that the gate compared with it, on enough evidence to tell.
     """
 
     version: Version
     revision: Revision
     labelled: int
+    judged: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,10 @@ RESAMPLES = 2000
 SLOW_RESAMPLES = 300
 """Resamples for metrics that are no mean over rows and must be computed anew each time."""
 
+BEYOND = 8
+"""Resamples that must lie beyond a quantile for it to be read off; bounds of more confidence than
+that are reached from there, as far as Student's t says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -122,6 +126,30 @@ def compare(  # noqa: PLR0913 (what a comparison is made of)
         lower=lower,
         upper=upper,
         blocks=len(lengths),
+    )
+
+
+def compare_losses(
+    challenger: NDArray[np.float64],
+    rival: NDArray[np.float64],
+    *,
+    confidence: float,
+    rng: np.random.Generator,
+) -> Comparison:
+    """Compare losses of both on the same rows (n) in time order; a score is less their mean."""
+    length = block_length(rival - challenger)
+    losses = np.column_stack([challenger, rival])
+    mean = losses.mean(axis=0)
+    means = _resampled_means(losses, length, rng)
+    gain = float(_gain(mean[0], mean[1]))
+    lower, upper = _bounds(gain, _gain(means[:, 0], means[:, 1]), confidence, len(losses) / length)
+    return Comparison(
+        challenger_score=-float(mean[0]),
+        rival_score=-float(mean[1]),
+        gain=gain,
+        lower=lower,
+        upper=upper,
+        blocks=1,
     )
 
 
@@ -236,16 +264,20 @@ def _bounds(
     """Percentile bounds, widened for few blocks.
 
     With few blocks the bootstrap is too sure of itself; the distance from the estimate is
-    stretched by the ratio of Student's to the normal quantile and by sqrt(b / (b - 1)).
+    stretched by the ratio of Student's to the normal quantile and by sqrt(b / (b - 1)). Where
+    too few resamples lie beyond a bound, it is stretched from one that more lie beyond.
     """
     from scipy.stats import norm, t  # noqa: PLC0415 (half a second that serving does not need)
 
     if len(resampled) == 0:
         return float("-inf"), float("inf")
     freedom = max(blocks - 1, 1.0)
-    stretch = float(t.ppf(confidence, freedom) / norm.ppf(confidence))
+    told = max(0.5, min(confidence, 1 - BEYOND / len(resampled)))
+    if told == 0.5:  # noqa: PLR2004 (no quantile of a few values says anything)
+        return float("-inf"), float("inf")
+    stretch = float(t.ppf(confidence, freedom) / norm.ppf(told))
     stretch *= math.sqrt((freedom + 1) / freedom)
-    low, high = np.quantile(resampled, [1 - confidence, confidence])
+    low, high = np.quantile(resampled, [1 - told, told])
     return (
         estimate - stretch * (estimate - float(low)),
         estimate + stretch * (float(high) - estimate),

@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retuned_pipelines.evaluate.checks import checks, confidence_in_words, plain
 from retuned_pipelines.evaluate.compare import Comparison, compare
-from retuned_pipelines.evaluate.metrics import is_distance
-from retuned_pipelines.evaluate.verdict import Ruling, Verdict
+from retuned_pipelines.evaluate.evidence import Evidence
+from retuned_pipelines.evaluate.metrics import is_distance, row_losses
+from retuned_pipelines.evaluate.sequential import pace
+from retuned_pipelines.evaluate.spending import level_of
+from retuned_pipelines.evaluate.verdict import Aspect, Check, Ruling, Verdict
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from retuned_pipelines.evaluate.sequential import Pace
     from retuned_pipelines.spec import ModelSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Evidence:
-    """What two procedures answered on the gate's rows.
-
-    Attributes:
-        target: truth (n), in time order; see `metrics`.
-        challenger: outputs of the challenger, refitted before each block.
-        rival: outputs of the rival, refitted likewise.
-        classes: what codes and columns stand for; empty for regression.
-        lengths: rows of each block, in order; a block is predicted by one fit of either.
-        first_seq: smallest sequence number among the rows.
-        last_seq: largest sequence number among the rows.
-    """
-
-    target: NDArray[Any]
-    challenger: NDArray[np.float64]
-    rival: NDArray[np.float64]
-    classes: tuple[str, ...]
-    lengths: tuple[int, ...]
-    first_seq: int
-    last_seq: int
-
-    @property
-    def blocks(self) -> int:
-        """How many blocks the rows come from."""
-        return len(self.lengths)
-
-
-def judge(
+def judge(  # noqa: PLR0913 (what a ruling depends on)
     spec: ModelSpec,
     evidence: Evidence,
     *,
     rival_name: str,
     is_simpler: bool,
+    number: int = 0,
     rng: np.random.Generator,
 ) -> Verdict:
-    """Give a verdict on the evidence.
+    """Give a verdict on the evidence of the metric; `confirm` looks at everything else.
 
     A challenger is promoted if the lower bound of its gain is above ``min_gain``, or if it is
     simpler and the lower bound is above ``-margin``. Against the constant baseline, when
@@ -67,9 +43,12 @@ def judge(
         evidence: outputs on the same rows.
         rival_name: ``champion`` or ``constant``.
         is_simpler: whether the challenger's recipe is of a simpler family than the rival's.
+        number: which challenger of the reign this is, from 1; the more there were, the more
+            certain it must be (`spending`). 0 where nothing reigns yet.
         rng: source of the bootstrap's resamples.
     """
     policy = spec.gate
+    confidence = 1 - level_of(1 - policy.confidence, number) if number else policy.confidence
     if evidence.blocks < policy.min_blocks:
         return _refused_unseen(spec, evidence, rival_name)
     found = compare(
@@ -80,11 +59,47 @@ def judge(
         rival=evidence.rival,
         classes=evidence.classes,
         lengths=evidence.lengths,
-        confidence=policy.confidence,
+        confidence=confidence,
         rng=rng,
     )
-    is_promoted, reason = _rule(spec, found, rival_name, is_simpler=is_simpler)
-    return _verdict(spec, evidence, rival_name, found, is_promoted=is_promoted, reason=reason)
+    sure = confidence_in_words(confidence)
+    is_promoted, reason = _rule(spec, found, rival_name, sure, is_simpler=is_simpler)
+    verdict = _verdict(
+        spec, evidence, rival_name, found, is_promoted=is_promoted, reason=_nth(reason, number)
+    )
+    scatter = _pace(spec, evidence) if number else None
+    return replace(verdict, confidence=confidence, number=number, pace=scatter)
+
+
+def confirm(
+    spec: ModelSpec,
+    verdict: Verdict,
+    evidence: Evidence,
+    *,
+    family: str,
+    rng: np.random.Generator,
+) -> Verdict:
+    """Look at what else a promoted challenger must not fail at; leave any other verdict as it is.
+
+    Args:
+        spec: task and the gate's policy.
+        verdict: of `judge`, on the same evidence.
+        evidence: outputs on the same rows, the default's and the slices among them.
+        family: of the challenger.
+        rng: source of the bootstraps' resamples.
+    """
+    if not verdict.is_promoted:
+        return verdict
+    found = checks(spec, evidence, family, rng)
+    failed = [check.reason for check in found if not check.is_passed]
+    if failed:
+        return replace(
+            verdict,
+            ruling=Ruling.REFUSED,
+            checks=found,
+            reasons=(*failed, *verdict.reasons),
+        )
+    return replace(verdict, checks=found, reasons=(*verdict.reasons, *_also(spec, evidence, found)))
 
 
 def refused(spec: ModelSpec, *, rival_name: str, reason: str) -> Verdict:
@@ -108,12 +123,12 @@ _NOTHING = Comparison(
 
 
 def _rule(
-    spec: ModelSpec, found: Comparison, rival_name: str, *, is_simpler: bool
+    spec: ModelSpec, found: Comparison, rival_name: str, sure: str, *, is_simpler: bool
 ) -> tuple[bool, str]:
     policy = spec.gate
     about = (
         f"it removes {found.gain:.1%} of the loss of the {rival_name} "
-        f"(at least {found.lower:.1%} with {policy.confidence:.0%} confidence)"
+        f"(at least {found.lower:.1%} with {sure} confidence)"
     )
     if not math.isfinite(found.gain):
         return False, "Too little evidence: the metric has no value on these rows."
@@ -141,6 +156,36 @@ def _rule_first(found: Comparison, about: str, *, by_estimate: bool) -> tuple[bo
     return False, f"No better than a constant: {about}."
 
 
+def _nth(reason: str, number: int) -> str:
+    """Say why more confidence is asked for than the policy's."""
+    if number <= 1:
+        return reason
+    return f"{reason} It is challenger {number} of this reign, and so has to be more certain."
+
+
+def _also(spec: ModelSpec, evidence: Evidence, found: tuple[Check, ...]) -> tuple[str, ...]:
+    """Say what was looked at and is no reason against the challenger, and what could not be."""
+    told = [check.reason for check in found if check.aspect is not Aspect.SLICE]
+    slices = sum(check.aspect is Aspect.SLICE for check in found)
+    if slices:
+        told.append(f"Not shown to be worse on any of {slices} slices.")
+    unknown = [column for column in spec.gate.slices if column not in evidence.slices]
+    if unknown:
+        told.append(f"GATE__SLICES names {', '.join(unknown)}, which no row has.")
+    elif spec.gate.slices and not slices:
+        told.append(f"No slice has {spec.gate.slice_rows} rows (GATE__SLICE_ROWS).")
+    return tuple(told)
+
+
+def _pace(spec: ModelSpec, evidence: Evidence) -> Pace:
+    return pace(
+        *(
+            row_losses(spec.metric, spec.task, evidence.target, output)
+            for output in (evidence.challenger, evidence.rival)
+        )
+    )
+
+
 def _refused_unseen(spec: ModelSpec, evidence: Evidence, rival_name: str) -> Verdict:
     reason = (
         f"Too little evidence: {evidence.blocks} blocks of rows that nothing has learned from, "
@@ -158,10 +203,6 @@ def _verdict(  # noqa: PLR0913 (what a verdict tells)
     is_promoted: bool,
     reason: str,
 ) -> Verdict:
-    def plain(value: float) -> float:
-        # JSON has no infinity and no NaN.
-        return value if math.isfinite(value) else 0.0
-
     return Verdict(
         ruling=Ruling.PROMOTED if is_promoted else Ruling.REFUSED,
         metric=spec.metric,
