@@ -40,21 +40,30 @@ MIN_SCORED = 10
 MAX_SCORED = 1000
 """Of more labels than this that come at once, as many are scored, evenly spaced in time."""
 
+READ = 10 * MAX_SCORED
+"""Rows that this choice is made from: after a large file there may be millions."""
+
 
 def measure(spec: ModelSpec, order: Measure, log: RowLog) -> DriftReport:
     """Compare the rows and losses since the last check with those before it.
 
     The reference is the newest rows that the champion could learn from, and the losses of
-    its version up to the last check.
+    its version up to the last check. Of more rows since than any check needs, as after a large
+    file, the newest ones are looked at.
     """
     reference = log.window(
         as_of=min(order.since_seq, order.learned_until),
         newest=min(spec.watch.reference_rows, order.learned_rows),
         with_labels=False,
     )
-    current = log.window(as_of=order.as_of, first_seq=order.since_seq + 1, with_labels=False)
     metric = spec.metric
     most = spec.watch.reference_rows
+    current = log.window(
+        as_of=order.as_of,
+        first_seq=order.since_seq + 1,
+        newest=max(most, 2 * spec.watch.every_rows),
+        with_labels=False,
+    )
     earlier = log.losses(order.version, metric=metric, until=order.since_seq, newest=most)
     later = log.losses(order.version, metric=metric, after=order.since_seq, until=order.as_of)
     return check(
@@ -91,7 +100,7 @@ def score_matured(
         served: the answers that were given; None for none.
     """
     after = max(log.last_scored(), champion.crowned.revision.fitted_as_of)
-    came = _sample(log.matured(after, until))
+    came = _sample(log.matured(after, until, most=READ))
     if came is not None:
         _store_losses(spec, log, champion, came, champion.outputs(came.features), served=served)
 
@@ -118,7 +127,7 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
     Returns:
         How the members did since the revision was made; None where too few labels came to tell.
     """
-    came = _sample(log.matured(champion.crowned.revision.fitted_as_of, until))
+    came = _sample(log.matured(champion.crowned.revision.fitted_as_of, until, most=READ))
     if came is None or len(came) < MIN_SCORED:
         score_matured(spec, log, champion, until, served=served)
         return None

@@ -100,3 +100,19 @@ def test_no_rows_are_asked_for_and_none_come(log: RowLog) -> None:
     append(log, ["a"], at=1)
     window = log.window(newest=0)
     assert (len(window), window.features.column_names) == (0, ["x"])
+
+
+def test_of_very_many_labels_some_are_read_evenly_and_the_newest(log: RowLog) -> None:
+    for n in range(30):
+        append(log, [f"r{n}-{m}" for m in range(1000)], at=n)
+    names = [f"r{n}-{m}" for n in range(30) for m in range(1000)]
+    log.append_labels(LabelBatch(ids=pa.array(names), values=pa.array([1.0] * len(names))))
+    last = log.counts().last_seq
+    some = log.matured(0, last, most=100)
+    assert some is not None
+    assert 100 <= len(some) <= 300
+    assert some.label_seq.max() == last
+    assert np.diff(some.seq).max() < 2000
+    every = log.matured(0, last)
+    assert every is not None
+    assert len(every) == 30_000

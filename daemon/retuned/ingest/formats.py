@@ -108,7 +108,7 @@ def _whole(body: bytes, name: str) -> Iterator[Piece]:
     if isinstance(found, dict):
         found = found.get(name, [found])
     if not isinstance(found, list):
-        message = f"expected an array of objects, or an object with {name!r}"
+        message = f"expected an array of objects, or an object with {str(name)!r}"
         raise BadPayload(message)
     yield _records([(index, item, as_sent) for index, item in enumerate(found)])
 
@@ -301,6 +301,13 @@ def _wrong_lines(wrong: Sequence[tuple[int, str, int]], expected: int) -> tuple[
 def _header(payload: Payload) -> list[str]:
     with _opened(payload) as source:
         line = source.readline(LONGEST)
+    if not line.endswith(b"\n"):
+        if len(line) >= LONGEST:
+            message = f"the header line is longer than {LONGEST:,} bytes"
+            raise BadPayload(message)
+        # A header alone; or all in one line, as some old programs end their lines.
+        if b"\r" not in line:
+            return []
     try:
         text = line.decode("utf-8-sig").strip("\r\n")
     except UnicodeDecodeError as error:
@@ -309,7 +316,14 @@ def _header(payload: Payload) -> list[str]:
     if '"' in text and text.count('"') % 2:
         message = "a name in the header line holds a line break; give it another name"
         raise BadPayload(message)
-    names = next(csv.reader(io.StringIO(text)), [])
+    if "\r" in text:
+        message = "lines end in a carriage return alone: end them in a line feed (\\n or \\r\\n)"
+        raise BadPayload(message)
+    try:
+        names = next(csv.reader(io.StringIO(text)), [])
+    except csv.Error as error:
+        message = f"the header line cannot be read: {error}"
+        raise BadPayload(message) from error
     _check_names(names, "the header line")
     return names
 

@@ -192,6 +192,10 @@ def _plain(column: pa.Array) -> pa.Array:
         return column
     if pa.types.is_dictionary(found):
         return _plain(column.cast(found.value_type))
+    if pa.types.is_run_end_encoded(found):
+        return _plain(pc.run_end_decode(column))
+    if pa.types.is_binary_view(found):
+        return column.cast(pa.binary())
     if pa.types.is_large_string(found) or pa.types.is_string_view(found):
         return column.cast(pa.string())
     if pa.types.is_unsigned_integer(found):

@@ -124,4 +124,5 @@ class Terms:
 
 
 def _told(moment: int) -> str:
-    return datetime.fromtimestamp(moment // 1_000_000, UTC).isoformat()
+    inside = min(max(moment, FIRST_US), LAST_US)
+    return datetime.fromtimestamp(inside // 1_000_000, UTC).isoformat()

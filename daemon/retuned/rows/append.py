@@ -211,20 +211,17 @@ class _Stored:
 
 def _stored(book: Book, places: Sequence[Place], *, is_timed: bool) -> dict[int, _Stored]:
     seqs = np.array(sorted({place.seq for place in places if place.seq is not None}), np.int64)
-    segments = segments_with(book.db, seqs)
-    if not segments:
-        return {}
-    table = read_segments(segments, book.forms)
-    table = table.filter(pa.array(np.isin(table[SEQ].to_numpy(), seqs)))
-    times = table[TIME].to_pylist() if is_timed else [None] * table.num_rows
-    features = [table[name].to_pylist() for name in book.forms.newest.names]
-    own = (table[name].to_pylist() for name in (SEQ, LABEL_SEQ, LABEL))
-    return {
-        seq: _Stored(content, label_seq, label)
-        for seq, label_seq, label, content in zip(
-            *own, zip(times, *features, strict=True), strict=True
-        )
-    }
+    found: dict[int, _Stored] = {}
+    for segments in segments_with(book.db, seqs):
+        table = read_segments(segments, book.forms)
+        table = table.filter(pa.array(np.isin(table[SEQ].to_numpy(), seqs)))
+        times = table[TIME].to_pylist() if is_timed else [None] * table.num_rows
+        features = [table[name].to_pylist() for name in book.forms.newest.names]
+        own = (table[name].to_pylist() for name in (SEQ, LABEL_SEQ, LABEL))
+        contents = zip(times, *features, strict=True)
+        for seq, label_seq, label, content in zip(*own, contents, strict=True):
+            found[seq] = _Stored(content, label_seq, label)
+    return found
 
 
 def _contents(batch: RowBatch) -> list[Content]:

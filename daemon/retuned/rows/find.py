@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AT_ONCE = 10_000
-"""Values that one query names at the most."""
+"""Values that one query names at the most, and rows that are read together."""
 
 
 def last_seq_of(db: sqlite3.Connection) -> int:
@@ -32,33 +32,43 @@ def oldest_seq(db: sqlite3.Connection) -> int:
     return last_seq_of(db) + 1 if found is None else int(found)
 
 
-def segments_with(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> list[Segment]:
-    """The segments that hold any of these rows, by sequence number.
+def segments_with(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> Iterator[list[Segment]]:
+    """The segments that hold any of these rows, by sequence number, some at a time.
+
+    Of many rows here and there, all together may be more than there is memory.
 
     Args:
         db: a consistent state of the file.
         seqs: sequence numbers, ascending (n).
+
+    Yields:
+        Segments of some ten thousand rows.
     """
     if not len(seqs):
-        return []
+        return
     # Without their data: most of what lies between may not be asked for.
     found = db.execute(
-        "SELECT first_seq, last_seq FROM batch WHERE first_seq <= ? AND last_seq >= ?",
+        "SELECT first_seq, last_seq, rows FROM batch WHERE first_seq <= ? AND last_seq >= ? "
+        "ORDER BY first_seq",
         (int(seqs[-1]), int(seqs[0])),
     ).fetchall()
-    spans = np.array(found, np.int64).reshape(-1, 2)
+    spans = np.array(found, np.int64).reshape(-1, 3)
     inside = np.searchsorted(seqs, spans[:, 0], "left") < np.searchsorted(
         seqs, spans[:, 1], "right"
     )
-    return [
-        segment_of(row)
-        for part in chunks(spans[inside, 0].tolist())
-        for row in db.execute(
-            f"SELECT {COLUMNS} FROM batch WHERE first_seq IN ({marks(part)})"  # noqa: S608 (only question marks)
-            " ORDER BY first_seq",
-            part,
-        )
-    ]
+    spans = spans[inside]
+    groups = np.cumsum(spans[:, 2]) // AT_ONCE
+    for group in np.unique(groups):
+        firsts = spans[groups == group, 0].tolist()
+        yield [
+            segment_of(row)
+            for part in chunks(firsts)
+            for row in db.execute(
+                f"SELECT {COLUMNS} FROM batch WHERE first_seq IN ({marks(part)})"  # noqa: S608 (only question marks)
+                " ORDER BY first_seq",
+                part,
+            )
+        ]
 
 
 def is_there(db: sqlite3.Connection, seqs: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -59,9 +59,13 @@ def forget(book: Book, name: bytes) -> bool:
     db = book.db
     found = book.index.find([name]).get(0, [])
     seqs = np.array(sorted(found), np.int64)
-    segments = segments_with(db, seqs)
     wanted = set(found)
-    gone = [row for segment in segments for row in _blank(book, segment, wanted)]
+    gone = [
+        row
+        for segments in segments_with(db, seqs)
+        for segment in segments
+        for row in _blank(book, segment, wanted)
+    ]
     current = {origin for origin, is_current, _ in gone if is_current}
     labelled = {origin for origin, _, has_label in gone if has_label} & current
     arrival.forget(db, list(current), list(labelled))

@@ -176,12 +176,13 @@ def _newest_folded(
     ).fetchone()
     if not has_any:
         return {}
-    segments = [segment for segment in segments_with(db, seqs) if segment.is_folded]
-    if not segments:
-        return {}
-    table = read_segments(segments, forms)
-    keep = np.isin(table[SEQ].to_numpy(), seqs) & np.asarray(table[LABEL].is_valid())
-    table = table.filter(pa.array(keep))
-    pairs = zip(table[SEQ].to_pylist(), table[LABEL].to_pylist(), strict=True)
-    labels = dict(pairs)
+    labels: dict[int, LabelValue] = {}
+    for found in segments_with(db, seqs):
+        segments = [segment for segment in found if segment.is_folded]
+        if not segments:
+            continue
+        table = read_segments(segments, forms)
+        keep = np.isin(table[SEQ].to_numpy(), seqs) & np.asarray(table[LABEL].is_valid())
+        table = table.filter(pa.array(keep))
+        labels.update(zip(table[SEQ].to_pylist(), table[LABEL].to_pylist(), strict=True))
     return {origin: labels[seq] for origin, seq in rows.items() if seq in labels}

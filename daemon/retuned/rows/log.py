@@ -276,10 +276,17 @@ class RowLog:
             )
             return read_window(db, Forms.read(db, self._task), wanted)
 
-    def matured(self, after: int, until: int) -> Window | None:
-        """Read the rows whose newest label came after one sequence number, up to another."""
+    def matured(self, after: int, until: int, *, most: int | None = None) -> Window | None:
+        """Read the rows whose newest label came after one sequence number, up to another.
+
+        Args:
+            after: sequence number of labels, itself left out.
+            until: and the last one.
+            most: of more rows about so many are read, up to three times as many: evenly
+                spaced, the one of the newest label among them; None for all.
+        """
         with self._file.read() as db:
-            return read_matured(db, Forms.read(db, self._task), after, until)
+            return read_matured(db, Forms.read(db, self._task), after, until, most)
 
     def append_losses(  # noqa: PLR0913 (what a loss is known by)
         self,

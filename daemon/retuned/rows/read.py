@@ -70,33 +70,73 @@ def read_window(db: sqlite3.Connection, forms: Forms, wanted: Wanted) -> Window:
     return _ordered(parts or [_empty(forms, wanted.as_of)]).newest(newest)
 
 
-def read_matured(db: sqlite3.Connection, forms: Forms, after: int, until: int) -> Window | None:
-    """Read the rows whose newest label came after one sequence number, up to another."""
+def read_matured(
+    db: sqlite3.Connection, forms: Forms, after: int, until: int, most: int | None
+) -> Window | None:
+    """Read the rows whose newest label came after one sequence number, up to another.
+
+    Of more than ``most``, about as many are read, evenly spaced, and the one of the newest label.
+    """
     came = db.execute("SELECT origin FROM label WHERE seq > ? AND seq <= ?", (after, until))
-    seqs = _as_of(db, {origin for (origin,) in came}, until)
+    seqs = np.unique(np.fromiter((origin for (origin,) in came), np.int64))
+    sample = _Sample(most)
+    for segments in _matured_segments(db, _as_of(db, seqs, until), (after, until)):
+        table = read_segments(segments, forms)
+        window = _window(db, forms, table, Wanted(as_of=until, labelled=True))
+        sample.add(window.take(np.flatnonzero(window.label_seq > after)))
+    return _ordered(sample.parts) if sample.parts else None
+
+
+def _matured_segments(
+    db: sqlite3.Connection, seqs: NDArray[np.int64], labels: tuple[int, int]
+) -> Iterator[list[Segment]]:
+    """Segments of rows whose labels are apart, and those with labels of that span in them."""
     folded = db.execute(
-        f"SELECT {COLUMNS} FROM batch WHERE last_label > ? AND first_label <= ?",  # noqa: S608 (names of columns)
-        (after, until),
+        "SELECT first_seq FROM batch WHERE last_label > ? AND first_label <= ?", labels
     )
-    segments = {segment.first_seq: segment for segment in map(segment_of, folded)}
-    segments |= {segment.first_seq: segment for segment in segments_with(db, seqs)}
-    if not segments:
-        return None
-    table = read_segments([segments[first] for first in sorted(segments)], forms)
-    window = _window(db, forms, table, Wanted(as_of=until, labelled=True))
-    return _ordered([window.take(np.flatnonzero(window.label_seq > after))])
+    firsts = np.fromiter((first for (first,) in folded), np.int64)
+    yield from segments_with(db, np.union1d(seqs, firsts))
 
 
-def _as_of(db: sqlite3.Connection, origins: set[int], as_of: int) -> NDArray[np.int64]:
+class _Sample:
+    """Rows that come part by part, and how many of them are kept."""
+
+    def __init__(self, most: int | None) -> None:
+        self.parts: list[Window] = []
+        self._most = most
+        self._step = 1
+
+    def add(self, part: Window) -> None:
+        """Take a part in; where there are too many by now, every second row goes."""
+        if not len(part):
+            return
+        self.parts.append(self._thinned(part, self._step))
+        while self._most and sum(map(len, self.parts)) > 2 * self._most + 3 * len(self.parts):
+            self._step *= 2
+            self.parts = [self._thinned(one, 2) for one in self.parts]
+
+    def _thinned(self, part: Window, step: int) -> Window:
+        if step == 1:
+            return part
+        # The newest label tells how far one has come, so its row stays.
+        kept = np.union1d(np.arange(0, len(part), step), [int(part.label_seq.argmax())])
+        return part.take(kept)
+
+
+def _as_of(db: sqlite3.Connection, origins: NDArray[np.int64], as_of: int) -> NDArray[np.int64]:
     """Under which sequence numbers rows were known by then, ascending."""
-    found = set(origins)
-    for part in chunks(list(origins)):
+    (has_any,) = db.execute("SELECT EXISTS (SELECT 1 FROM superseded)").fetchone()
+    if not has_any:
+        return origins
+    found = [origins]
+    for part in chunks(origins.tolist()):
         query = (
             f"SELECT by_seq FROM superseded WHERE origin IN ({marks(part)}) "  # noqa: S608 (only question marks)
             f"AND by_seq <= {as_of:d}"
         )
-        found |= {seq for (seq,) in db.execute(query, part)}
-    return np.array(sorted(found), np.int64)
+        later = db.execute(query, part)
+        found.append(np.fromiter((seq for (seq,) in later), np.int64))
+    return np.unique(np.concatenate(found))
 
 
 def _backwards(db: sqlite3.Connection, wanted: Wanted) -> Iterator[tuple[int, list[Segment]]]:
