@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-
 from retuned.rows.formats import ARROW_STREAM, CSV, JSON, BadPayload, pieces
 from retuned.rows.ingest import parse_rows, read_rows
 from retuned.rows.intake import Cargo
 from retuned.rows.piece import TablePiece
 from retuned.rows.terms import Span, Terms
+
 from retuned_pipelines.schema import Task
 from retuned_pipelines.spec import ModelSpec
 
