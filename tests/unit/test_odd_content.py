@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import orjson
 import pyarrow as pa
 import pytest
-from retuned.rows.formats import ARROW_STREAM, CSV, JSON, BadPayload, pieces
-from retuned.rows.ingest import parse_rows, read_rows
-from retuned.rows.intake import Cargo
-from retuned.rows.piece import TablePiece
-from retuned.rows.terms import Span, Terms
 
-from retuned_pipelines.schema import Task
-from retuned_pipelines.spec import ModelSpec
+from retuned.ingest.changes import MOST_FEATURES
+from retuned.ingest.formats import ARROW_STREAM, CSV, JSON, BadPayload, pieces
+from retuned.ingest.intake import Cargo
+from retuned.ingest.parse import parse_rows, read_rows
+from retuned.ingest.piece import TablePiece
+from retuned.ingest.terms import Span, Terms
+from retuned_pipelines.schema import Feature, Kind, Schema, Task
+from retuned_pipelines.spec import ModelSpec, Reaction
 
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="r2", time="t")
 
@@ -55,3 +59,17 @@ def test_what_is_expected_is_named_in_plain_words() -> None:
 
     with pytest.raises(BadPayload, match="an object with 'rows'"):
         list(pieces(b'{"rows": 1}', JSON, Cargo.ROWS))
+
+
+def test_values_that_are_used_as_names_of_fields_do_not_become_features() -> None:
+    wide = {"id": "a", "t": 1, **{f"user {n}": 1 for n in range(MOST_FEATURES + 1)}}
+    first = parse_rows(orjson.dumps([wide]), JSON, SPEC, None, 0)
+    (refused,) = first.rejected
+    assert "are values used as names of fields?" in refused.reason
+    known = Schema((Feature("x", Kind.NUMBER),))
+    terms = replace(Terms.of(SPEC, known, 0), appeared=Reaction.ADOPT)
+    (piece,) = pieces(orjson.dumps([wide, {"id": "b", "t": 1, "x": 1.0}]), JSON, Cargo.ROWS)
+    parsed = read_rows(piece, terms)
+    assert (parsed.batch.ids.to_pylist(), parsed.schema) == (["b"], known)
+    (refused,) = parsed.rejected
+    assert "and 1991 more" in refused.reason

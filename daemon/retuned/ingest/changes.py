@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from retuned_pipelines.schema import Kind, Schema
 
 
+MOST_FEATURES = 2000
+"""Features of a model at the most that nobody declared: beyond that, names of fields are data."""
+
+
 def agreed(piece: Piece, terms: Terms) -> tuple[Schema, tuple[Change, ...]]:
     """The features that a piece is read by, and the columns that are new or not there."""
     if terms.schema is None:
@@ -32,7 +36,7 @@ def agreed(piece: Piece, terms: Terms) -> tuple[Schema, tuple[Change, ...]]:
         for feature in schema.features
         if feature.name not in here
     ]
-    if terms.appeared is Reaction.ADOPT:
+    if terms.appeared is Reaction.ADOPT and len(schema.features) + len(new) <= MOST_FEATURES:
         schema = schema.grown(new)
     return schema, tuple(changes)
 
@@ -69,6 +73,11 @@ def claim_of(terms: Terms, schema: Schema, changes: Sequence[Change]) -> str:
                 f"model's rows it has been a {kind}: take that back, or begin a model file of "
                 "another name"
             )
+    if terms.schema is None and len(schema.features) > MOST_FEATURES:
+        return (
+            f"the first rows have {len(schema.features)} features, and {MOST_FEATURES} are taken: "
+            "are values used as names of fields? If not, declare them (FEATURES)"
+        )
     gone = [
         change.column
         for change in changes

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 TOLD = 1000
 """Refused records of a parcel that are described; all are counted."""
 
+MOST_TOLD = 200
+"""Changes of a model's columns that become events, until the next start; all are counted."""
+
 _ATTEMPTS = 3
 _EVENT = "schema"
 
@@ -261,6 +264,8 @@ class Intake:
             if terms.vanished is Reaction.ADOPT and len(piece):
                 self._gone[model] = gone
             new = [change for change in changes if (model, change.key) not in self._told]
+            # Names that are data would fill the history.
+            new = new[: max(0, MOST_TOLD - sum(name == model for name, _ in self._told))]
             self._told |= {(model, change.key) for change in new}
         for change in changes:
             self._metrics.schema_changed(model, change.happened)

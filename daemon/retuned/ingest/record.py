@@ -115,9 +115,14 @@ class RecordReader:
         self.changed[feature.name] = found.joined(kind)
 
 
+_NAMED = 10
+
+
 def _refuse_fields(unknown: set[str]) -> NoReturn:
+    names = sorted(repr(name) for name in unknown)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     reason = (
-        f"unknown field {', '.join(sorted(repr(name) for name in unknown))}: "
-        "the model's features are fixed (SCHEMA__APPEARED)"
+        f"unknown field {', '.join(names[:_NAMED])}{more}: "
+        "the model's features are fixed (SCHEMA__APPEARED), or too many"
     )
     refuse(f"{reason}; {_LABELS_GO}" if LABEL in unknown else reason)
