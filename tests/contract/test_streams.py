@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any
 import orjson
 import pytest
 from redis import Redis
-from tests.contract.test_registry import bundled
 from tests.integration.inhouse import NEVER, InHouse, labels, ndjson, rows
 
 from retuned.errors import PermanentError, TransientError
@@ -27,18 +25,6 @@ from retuned.sources.inbox import CONSUMER, GROUP, Inboxes
 from retuned.sources.stream import StreamSource
 
 ROWS, LABELS = keys.inbox("bikes", "rows"), keys.inbox("bikes", "labels")
-
-
-@pytest.fixture(scope="module", params=["system", "bundled"])
-def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
-    binary = Path("/usr/bin/redis-server") if request.param == "system" else bundled()
-    if not binary.exists():
-        pytest.skip(f"{binary} is not installed")
-    with tempfile.TemporaryDirectory(prefix="rt-") as name:
-        server = EmbeddedRedis(Path(name), binary)
-        server.start()
-        yield server
-        server.stop()
 
 
 @dataclass

@@ -162,6 +162,18 @@ def test_limits_by_age_and_bytes_never_touch_what_is_needed(
     assert log.counts().rows == left
 
 
+def test_rows_that_never_get_labels_do_not_pile_up_behind_labels_that_are_needed(
+    log: RowLog,
+) -> None:
+    append(log, 0, 10_000)
+    label(log, 0, 10_000)
+    for first in range(10_000, 60_000, 10_000):
+        append(log, first, first + 10_000)
+    log.tidy(Limits(rows=20_000, floor=10_000))
+    assert (log.counts().rows, log.counts().labelled) == (20_000, 10_000)
+    assert log.window(newest=1).ids.to_pylist() == ["r59999"]
+
+
 def test_room_is_given_back_to_the_disk(log: RowLog, path: Path) -> None:
     for first in range(0, 100_000, 10_000):
         append(log, first, first + 10_000, text="x" * 50)
@@ -257,10 +269,12 @@ def test_rows_whose_labels_never_come_do_not_keep_what_is_over_the_limit(log: Ro
         append(log, first, first + 10)
     log._since_tidy = 0
     # The labelled rows are the oldest, and all that a study could learn from.
-    assert log.tidy(Limits(rows=20, floor=5)).rows == 0
+    assert log.tidy(Limits(rows=20, floor=5)).rows == 80
+    assert log.counts().labelled == 10
     for first in range(100, 200, 10):
         append(log, first, first + 10)
     label(log, 190, 200)
     log._since_tidy = 0
-    assert log.tidy(Limits(rows=30, floor=10)).rows == 170
+    assert log.tidy(Limits(rows=30, floor=10)).rows == 90
     assert log.counts().rows == 30
+    assert log.counts().labelled == 10

@@ -47,29 +47,29 @@ class Dropped:
 
 
 def retain(db: sqlite3.Connection, forms: Forms, limits: Limits) -> Dropped:
-    """Drop the oldest segment where a limit says so and none needs it."""
-    found = db.execute(
-        f"SELECT {COLUMNS} FROM batch ORDER BY max_time, first_seq LIMIT 1"  # noqa: S608 (names of columns)
-    ).fetchone()
-    if found is None:
-        return Dropped()
-    oldest = segment_of(found)
-    rows, labelled = db.execute("SELECT rows, labelled FROM total").fetchone()
-    if not _is_over(db, oldest, rows, limits) or _is_needed(oldest, limits):
-        return Dropped()
-    origins, with_label = _kept_rows(db, forms, oldest)
-    # Rows without labels are no evidence, but as many of them may still get theirs.
-    if rows - len(origins) < limits.floor or (
-        with_label and labelled - len(with_label) < limits.floor
-    ):
-        return Dropped()
-    arrival.forget(db, origins, with_label)
-    _drop(db, oldest, origins)
-    db.execute(
-        "UPDATE total SET rows = rows - ?, labelled = labelled - ?",
-        (len(origins), len(with_label)),
-    )
-    return Dropped(rows=len(origins), segments=1)
+    """Drop the oldest segment that is over a limit and that nobody needs."""
+    seqs = db.execute("SELECT first_seq FROM batch ORDER BY max_time, first_seq").fetchall()
+    for (first,) in seqs:
+        found = db.execute(f"SELECT {COLUMNS} FROM batch WHERE first_seq = ?", (first,))  # noqa: S608 (names of columns)
+        oldest = segment_of(found.fetchone())
+        rows, labelled = db.execute("SELECT rows, labelled FROM total").fetchone()
+        if not _is_over(db, oldest, rows, limits) or _is_needed(oldest, limits):
+            break
+        origins, with_label = _kept_rows(db, forms, oldest)
+        if rows - len(origins) < limits.floor:
+            # Rows without labels are no evidence, but as many of them may still get theirs.
+            break
+        if with_label and labelled - len(with_label) < limits.floor:
+            # The labels are needed; rows that never got any may follow.
+            continue
+        arrival.forget(db, origins, with_label)
+        _drop(db, oldest, origins)
+        db.execute(
+            "UPDATE total SET rows = rows - ?, labelled = labelled - ?",
+            (len(origins), len(with_label)),
+        )
+        return Dropped(rows=len(origins), segments=1)
+    return Dropped()
 
 
 def _is_over(db: sqlite3.Connection, oldest: Segment, rows: int, limits: Limits) -> bool:
