@@ -109,7 +109,7 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
                 f"{body['kind']} {body['order']} after {body['attempts']} attempts: {body['error']}"
             )
         case "restored":
-            return f"{body['name']} was given back to a registry that had lost it"
+            return f"{body['name']} was put back into a registry that had lost or changed it"
         case "forged":
             return f"{body['error']}{'. It was put right' * body['is_restored']}"
         case "pinned" | "unpinned":

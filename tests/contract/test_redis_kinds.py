@@ -198,7 +198,7 @@ def test_all_keys_of_a_model_share_a_slot() -> None:
     for model in models:
         names = set()
         for name, function in inspect.getmembers(keys, inspect.isfunction):
-            more = {"sha256": "ab" * 32, "version": 3, "number": 7, "name": "s1"}
+            more = {"sha256": "ab" * 32, "version": 3, "number": 7, "name": "s1", "cargo": "rows"}
             wanted = list(inspect.signature(function).parameters)
             assert wanted[0] == "model", name
             names.add(function(model, *(more[one] for one in wanted[1:])))

@@ -460,6 +460,17 @@ def test_a_request_whose_champion_was_lost_can_be_made_again(
     assert publish(registry).epoch == 2
 
 
+def test_what_an_older_release_wrote_is_no_other_version(redis: Redis, registry: Registry) -> None:
+    publish(registry)
+    sealed: Any = redis.hget(keys.versions(MODEL), "1")
+    _, value = parts(sealed)
+    # In other words: what this release writes has its keys in another order.
+    older = KEY.seal("version", orjson.dumps(dict(reversed(value.items()))))
+    redis.hset(keys.versions(MODEL), "1", older)  # type: ignore[arg-type]
+    assert publish(registry, 1, 2, expected="1.1", data=b"newer").epoch == 2
+    assert redis.hget(keys.versions(MODEL), "1") == older
+
+
 def test_a_new_daemon_may_use_the_name_of_an_old_request_for_something_else(
     registry: Registry,
 ) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tests.reigns import VERDICT
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.pointer import Crowned
+from retuned.registry.pointer import CHAMPION, Crowned, canonical
 from retuned.registry.signing import Forged, SigningKey
 from retuned.serve.champion import BadFeatures, Champion
 from retuned.serve.stage import Stage
@@ -450,6 +450,22 @@ def test_what_an_older_key_signed_is_signed_anew_at_a_restart(
     newest = SigningKey(bytes(32), (KEY.secret,))
     assert Stage(tmp_path, newest).restore(MODEL) is not None
     restored = Stage(tmp_path, SigningKey(bytes(32))).restore(MODEL)
+    assert restored is not None
+    assert restored.crowned == before.crowned
+
+
+def test_what_an_older_release_wrote_is_still_believed(
+    stage: Stage, tmp_path: Path, line: FittedModel
+) -> None:
+    before = crown(stage, line)
+    kept = manifest(tmp_path)
+    # A field that came later is not there, and was not signed.
+    del kept["revision"]["seed"]
+    fields = ("epoch", "predecessor", "version", "revision")
+    text = canonical({"model": MODEL, **{name: kept[name] for name in fields}})
+    kept["signature"] = KEY.seal(CHAMPION, text).partition(b"\n")[0].decode()
+    rewrite(tmp_path, kept)
+    restored = Stage(tmp_path, KEY).restore(MODEL)
     assert restored is not None
     assert restored.crowned == before.crowned
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from retuned.registry import keys
 from retuned.registry.connect import translated
 from retuned.registry.events import APPENDING, append_args
-from retuned.registry.manifests import sealed_revision, sealed_version
+from retuned.registry.manifests import (
+    read_revision,
+    read_version,
+    sealed_revision,
+    sealed_version,
+)
 from retuned.registry.pointer import CHAMPION, canonical, pointer_text
+from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
     from retuned.registry.events import Event
     from retuned.registry.pointer import Crowned
     from retuned.registry.signing import SigningKey
+    from retuned_pipelines.version import Revision, Version
 
 REQUESTS_KEPT = 1000
 """Takeovers of a model that are remembered, so that none is made twice."""
@@ -70,6 +78,7 @@ class Takeover:
 
     def __init__(self, redis: Redis, key: SigningKey) -> None:
         """Use a client that returns bytes, and the key that signs."""
+        self._redis = redis
         self._key = key
         self._script = redis.register_script(TAKE_OVER)
 
@@ -85,6 +94,7 @@ class Takeover:
         """
         version, revision = crowned.version, crowned.revision
         model = version.model
+        sealed = self._manifests(version, revision)
         with translated():
             outcome: Any = self._script(
                 keys=[
@@ -101,9 +111,9 @@ class Takeover:
                     replaced or b"",
                     self.sealed(crowned),
                     version.number,
-                    sealed_version(version, self._key),
+                    sealed[0],
                     revision.number,
-                    sealed_revision(revision, self._key),
+                    sealed[1],
                     _request(crowned, event),
                     crowned.epoch,
                     REQUESTS_KEPT,
@@ -112,6 +122,23 @@ class Takeover:
                 ],
             )
         return Outcome(outcome)
+
+    def _manifests(self, version: Version, revision: Revision) -> tuple[bytes, bytes]:
+        """Both as they are stored; an older release may have written the same in other words."""
+        model, key = version.model, self._key
+        with translated():
+            old: Any = self._redis.hget(keys.versions(model), str(version.number))
+            older: Any = self._redis.hget(
+                keys.revisions(model, version.number), str(revision.number)
+            )
+        ours = [sealed_version(version, key), sealed_revision(revision, key)]
+        with suppress(Forged):
+            if old is not None and read_version(model, version.number, old, key) == version:
+                ours[0] = old
+        with suppress(Forged):
+            if older is not None and read_revision(model, revision.name, older, key) == revision:
+                ours[1] = older
+        return ours[0], ours[1]
 
     def sealed(self, crowned: Crowned) -> bytes:
         """A pointer as it is stored."""

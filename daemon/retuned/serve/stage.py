@@ -7,12 +7,12 @@ import os
 import threading
 from contextlib import suppress
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.pointer import CHAMPION, Crowned, pointer_text
+from retuned.registry.pointer import CHAMPION, Crowned, canonical, pointer_text
 from retuned.registry.signing import Forged
 from retuned.runtime.libraries import libraries
 from retuned.serve.champion import Champion
@@ -109,7 +109,7 @@ class Stage:
                 epoch=kept["epoch"],
                 predecessor=kept["predecessor"],
             )
-            sealed = _sealed(kept["signature"], crowned)
+            sealed = _sealed(kept)
             self._key.unsealed(CHAMPION, sealed)
             is_known = kept["loaded_with"] == dict(libraries())
             names = _artifact_names(crowned)
@@ -193,8 +193,11 @@ def _signature(sealed: bytes) -> str:
     return sealed.partition(b"\n")[0].decode()
 
 
-def _sealed(signature: str, crowned: Crowned) -> bytes:
-    return signature.encode() + b"\n" + pointer_text(crowned)
+def _sealed(kept: dict[str, Any]) -> bytes:
+    """The pointer as it was signed: what stands there may be an older release's."""
+    text = {name: kept[name] for name in ("epoch", "predecessor", "version", "revision")}
+    text["model"] = kept["version"]["model"]
+    return str.encode(kept["signature"]) + b"\n" + canonical(text)
 
 
 def _artifact_names(crowned: Crowned) -> set[str]:
