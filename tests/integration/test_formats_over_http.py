@@ -13,7 +13,7 @@ import pytest
 from tests.integration.conftest import BIKES as SPEC
 from tests.integration.door import FEATURE, Door
 
-from retuned.ingest.formats import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
+from retuned.ingest.media import ARROW_FILE, ARROW_STREAM, CSV, NDJSON, PARQUET
 
 BIKES = "/v1/models/bikes"
 

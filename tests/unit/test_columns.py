@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from retuned.ingest.changes import agreed
 from retuned.ingest.fields import Refusal
-from retuned.ingest.formats import CSV, pieces
+from retuned.ingest.formats import pieces
+from retuned.ingest.media import CSV
 from retuned.ingest.parse import ParsedRows, read_labels, read_rows
 from retuned.ingest.piece import Piece, RecordPiece, TablePiece
 from retuned.ingest.record import RecordReader

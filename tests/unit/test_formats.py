@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from retuned.errors import PermanentError
 from retuned.ingest.body import Room, TooLarge, plain
-from retuned.ingest.formats import (
+from retuned.ingest.formats import pieces
+from retuned.ingest.media import (
     ARROW_FILE,
     ARROW_STREAM,
     AT_ONCE,
@@ -29,7 +30,6 @@ from retuned.ingest.formats import (
     PARQUET,
     BadPayload,
     UnsupportedContent,
-    pieces,
 )
 from retuned.ingest.parse import parse_labels, parse_rows
 from retuned.ingest.piece import Piece

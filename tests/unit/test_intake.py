@@ -14,8 +14,8 @@ import pyarrow as pa
 import pytest
 
 from retuned.ingest.body import Room, TooLarge
-from retuned.ingest.formats import ARROW_STREAM, CSV, JSON, NDJSON, BadPayload
 from retuned.ingest.intake import Cargo, Intake, Parcel, Taken
+from retuned.ingest.media import ARROW_STREAM, CSV, JSON, NDJSON, BadPayload
 from retuned.rows.house import RowLogs
 from retuned.rows.log import RowLog
 from retuned.rows.quarantine import Refusals

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from retuned.ingest.changes import MOST_FEATURES
-from retuned.ingest.formats import ARROW_STREAM, CSV, JSON, BadPayload, pieces
+from retuned.ingest.formats import pieces
 from retuned.ingest.intake import Cargo
+from retuned.ingest.media import ARROW_STREAM, CSV, JSON, BadPayload
 from retuned.ingest.parse import parse_rows, read_rows
 from retuned.ingest.piece import TablePiece
 from retuned.ingest.terms import Span, Terms

@@ -13,13 +13,13 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from retuned import inquire
 from retuned.demo.run import count_fits
 from retuned.registry.events import Event, EventKind
 from retuned.replay import page
 from retuned.replay.history import PERIOD_US, History
 from retuned.replay.outcome import Life, Outcome, Policy
 from retuned.sheet import charts
+from retuned.show import show
 from retuned.tell import names_of, recipe_in_short, shares_in_words
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import Past, Recipe
@@ -357,7 +357,7 @@ def test_a_version_is_told_with_each_members_recipe_and_weight() -> None:
     }
     console = Console(width=160)
     with console.capture() as capture:
-        inquire._show_version(console, version)
+        show(console, "one of versions", version)
     told = capture.get()
     assert "60.3%, 25.0% at the start: lightgbm, 31 leaves, all rows" in told
     assert "retired, 25.0% at the start: linear, all rows" in told

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import pyarrow as pa
 
-from retuned.ingest.formats import ARROW_STREAM
+from retuned.ingest.media import ARROW_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

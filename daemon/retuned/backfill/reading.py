@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from retuned.backfill.piece import TablePiece, TextPiece
 from retuned.errors import PermanentError
-from retuned.ingest.formats import CSV, JSON, NDJSON, PARQUET, UnsupportedContent
+from retuned.ingest.media import CSV, JSON, NDJSON, PARQUET, UnsupportedContent
 from retuned.sources.media import media_of
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.ingest.body import TooLarge
-from retuned.ingest.formats import BadPayload, UnsupportedContent
 from retuned.ingest.intake import NoModel
+from retuned.ingest.media import BadPayload, UnsupportedContent
 from retuned.registry.pins import NotPinned
 from retuned.rows.file import DiskFull
 from retuned.serve.champion import BadFeatures

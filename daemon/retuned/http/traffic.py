@@ -15,8 +15,8 @@ from starlette.responses import Response  # noqa: TC002 (as above)
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
 from retuned.http.upload import received
-from retuned.ingest.formats import BadPayload
 from retuned.ingest.intake import Cargo, Parcel, Taken
+from retuned.ingest.media import BadPayload
 from retuned.serve.champion import told
 from retuned.serve.served import Answers
 from retuned_pipelines.spec import Reaction

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from retuned.ingest.body import Room
-    from retuned.ingest.formats import Payload
+    from retuned.ingest.media import Payload
 
 SMALL = 1_000_000
 """Bytes up to which a body stays in memory."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from retuned.errors import TransientError
-from retuned.ingest.formats import BadPayload, UnsupportedContent, is_whole
+from retuned.ingest.formats import is_whole
+from retuned.ingest.media import BadPayload, UnsupportedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from retuned.ingest.formats import Payload
+    from retuned.ingest.media import Payload
 
 ENCODINGS = ("gzip", "zstd")
 

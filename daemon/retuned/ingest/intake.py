@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from retuned.errors import PermanentError, TransientError
 from retuned.ingest.body import Room, plain
 from retuned.ingest.changes import declared
-from retuned.ingest.formats import BadPayload, pieces
+from retuned.ingest.formats import pieces
 from retuned.ingest.late import without_late
+from retuned.ingest.media import BadPayload
 from retuned.ingest.parse import ParsedLabels, ParsedRows, read_labels, read_rows
 from retuned.ingest.terms import Happened, Span, Terms
 from retuned.rows.batch import Receipt
@@ -24,7 +25,7 @@ from retuned_pipelines.spec import Reaction
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from retuned.ingest.formats import Payload
+    from retuned.ingest.media import Payload
     from retuned.ingest.piece import Piece
     from retuned.ingest.terms import Change
     from retuned.rows.batch import Rejected

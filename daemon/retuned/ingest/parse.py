@@ -15,8 +15,9 @@ import pyarrow as pa
 from retuned.ingest import columns
 from retuned.ingest.changes import agreed, claim_of, types_changed
 from retuned.ingest.fields import Refusal, id_of, id_text, label_value, refuse
-from retuned.ingest.formats import JSON, NDJSON, BadPayload, UnsupportedContent, pieces
+from retuned.ingest.formats import pieces
 from retuned.ingest.infer import LABEL
+from retuned.ingest.media import JSON, NDJSON, BadPayload, UnsupportedContent
 from retuned.ingest.piece import NOTHING, as_sent
 from retuned.ingest.record import RecordReader
 from retuned.ingest.terms import Terms
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retuned.ingest.columns import Doubt
-    from retuned.ingest.formats import Payload
+    from retuned.ingest.media import Payload
     from retuned.ingest.piece import Piece
     from retuned.ingest.terms import Change
     from retuned_pipelines.schema import Kind, Schema

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from retuned.ingest.formats import JSON, NDJSON
 from retuned.ingest.intake import Cargo, Parcel
+from retuned.ingest.media import JSON, NDJSON
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retuned.ingest.formats import SUFFIXES, UnsupportedContent
 from retuned.ingest.intake import Cargo, Parcel
+from retuned.ingest.media import SUFFIXES, UnsupportedContent
 
 if TYPE_CHECKING:
     from pathlib import Path

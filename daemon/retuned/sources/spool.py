@@ -10,8 +10,8 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError, TransientError
-from retuned.ingest.formats import BadPayload, UnsupportedContent
 from retuned.ingest.intake import Cargo, NoModel
+from retuned.ingest.media import BadPayload, UnsupportedContent
 from retuned.sources.folder import Folder
 from retuned.sources.media import parcel_of
 from retuned.sources.retries import Retries

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from retuned.errors import RetunedError, TransientError
-from retuned.ingest.formats import BadPayload, UnsupportedContent
 from retuned.ingest.intake import Cargo
+from retuned.ingest.media import BadPayload, UnsupportedContent
 from retuned.sources.entries import lots_of
 from retuned.sources.inbox import Inbox
 from retuned.sources.retries import Retries
