@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NOTICE_S = 0.1
+"""What comes within so many seconds is looked at together."""
+
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 600.0
 
@@ -121,12 +124,16 @@ class Keeper:
         self.notice()
 
     def notice(self) -> None:
-        """Look at the row log soon; many calls in a row cost one look."""
+        """Look at the row log soon; many calls in a row cost one look.
+
+        Not at once: a producer that sends batch after batch would have a look for each of them
+        run beside the next.
+        """
         with self._lock:
             if self._is_notice_due:
                 return
             self._is_notice_due = True
-        self._lanes.submit(Lane.QUICK, self._look)
+        self._lanes.submit(Lane.QUICK, self._look, delay_s=NOTICE_S)
 
     def accept(self, fact: Fact) -> None:
         """Take in a fact, persist what follows from it, and begin that.
