@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import retuned
 from retuned.auditing import Auditing
-from retuned.errors import PermanentError
 from retuned.housekeeping import Housekeeping
 from retuned.http import server
 from retuned.http.app import build
@@ -24,7 +23,7 @@ from retuned.registry.connect import connect, ping
 from retuned.registry.events import EventLog
 from retuned.registry.forward import Forwarder
 from retuned.registry.journal import Journal
-from retuned.registry.server import EmbeddedRedis
+from retuned.registry.server import EmbeddedRedis, kept
 from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
@@ -35,7 +34,7 @@ from retuned.runtime.clock import SystemClock
 from retuned.runtime.lanes import ThreadLanes
 from retuned.runtime.lock import locked
 from retuned.runtime.metrics import Metrics
-from retuned.runtime.notify import Systemd, watchdog_interval_s
+from retuned.runtime.notify import Systemd, stay_alive
 from retuned.runtime.schedule import Schedule
 from retuned.runtime.signals import signals
 from retuned.runtime.supervisor import Supervisor
@@ -67,8 +66,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 QUICK_THREADS = 8
-REDIS_TURN_S = 0.5
-REDIS_ATTEMPTS = 5
 DAY_S = 86400.0
 
 
@@ -130,11 +127,11 @@ async def _run(settings: Settings, listener: socket.socket, redis: EmbeddedRedis
             supervisor.run("registry", daemon.forwarder.run())
             supervisor.run("audit", daemon.auditing.run())
             supervisor.run("rows", daemon.housekeeping.run())
-            supervisor.run("watchdog", _stay_alive(systemd))
+            supervisor.run("watchdog", stay_alive(systemd))
             for name, run in daemon.sources.items():
                 supervisor.run(name, on_thread(name, run))
             if redis is not None:
-                supervisor.run("redis", _keep(redis))
+                supervisor.run("redis", kept(redis))
             systemd.ready()
             _log.info(
                 "retuned %s listens on %s, state in %s.",
@@ -301,30 +298,3 @@ def _sources(  # noqa: PLR0913, PLR0917 (what sources share)
             clock=clock,
         ).run
     return sources
-
-
-async def _keep(redis: EmbeddedRedis) -> None:
-    """Start the private server again whenever it has died."""
-    failures = 0
-    while True:
-        await asyncio.sleep(REDIS_TURN_S)
-        if not redis.is_running():
-            _log.error("The private Redis died; starting it again.", extra={"action": "redis_died"})
-            # Begun on this thread, see `serve`; loading its data may take long.
-            redis.begin()
-            try:
-                await asyncio.to_thread(redis.wait_ready)
-            except PermanentError:
-                failures += 1
-                if failures == REDIS_ATTEMPTS:
-                    raise
-            else:
-                failures = 0
-
-
-async def _stay_alive(systemd: Systemd) -> None:
-    """Tell systemd's watchdog that the event loop turns."""
-    interval = watchdog_interval_s() or 3600.0
-    while True:
-        systemd.alive()
-        await asyncio.sleep(interval)

@@ -50,13 +50,11 @@ class Housekeeping:
 
     async def run(self) -> None:
         """Tidy again and again."""
-        rounds = 0
         try:
             while True:
                 await asyncio.sleep(EVERY_S)
                 await asyncio.to_thread(self.tidy)
-                rounds += 1
-                if rounds % IDLE_ROUNDS == 0:
+                if self._rounds % IDLE_ROUNDS == 0:
                     await asyncio.to_thread(self._rows.rest_idle)
         finally:
             self._stopping.set()

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from retuned.errors import RetunedError
 from retuned.rows.arrival import UNKNOWN
 from retuned_pipelines.drift.check import check
-from retuned_pipelines.evaluate.metrics import bounded_losses, row_losses
+from retuned_pipelines.evaluate.metrics import row_losses
 from retuned_pipelines.fitting import encoded_target
+from retuned_pipelines.scoring import MAX_SCORED, MIN_SCORED, block_losses, sampled
 from retuned_pipelines.version import Came
-from retuned_pipelines.weights import BLOCKS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     from retuned.rows.log import RowLog
@@ -28,17 +26,10 @@ if TYPE_CHECKING:
     from retuned_pipelines.care.orders import Measure
     from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.spec import ModelSpec
-    from retuned_pipelines.version import Blocks
     from retuned_pipelines.window import Window
 
 
 _log = logging.getLogger(__name__)
-
-MIN_SCORED = 10
-"""Fewer labels than this say nothing about who is better."""
-
-MAX_SCORED = 1000
-"""Of more labels than this that come at once, as many are scored, evenly spaced in time."""
 
 READ = 10 * MAX_SCORED
 """Rows that this choice is made from: after a large file there may be millions."""
@@ -100,7 +91,7 @@ def score_matured(
         served: the answers that were given; None for none.
     """
     after = max(log.last_scored(), champion.crowned.revision.fitted_as_of)
-    came = _sample(log.matured(after, until, most=READ))
+    came = sampled(log.matured(after, until, most=READ))
     if came is not None:
         _store_losses(spec, log, champion, came, champion.outputs(came.features), served=served)
 
@@ -127,7 +118,7 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
     Returns:
         How the members did since the revision was made; None where too few labels came to tell.
     """
-    came = _sample(log.matured(champion.crowned.revision.fitted_as_of, until, most=READ))
+    came = sampled(log.matured(champion.crowned.revision.fitted_as_of, until, most=READ))
     if came is None or len(came) < MIN_SCORED:
         score_matured(spec, log, champion, until, served=served)
         return None
@@ -138,19 +129,7 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
         _store_losses(spec, log, champion, came.take(new), mixed, served=served)
     target = encoded_target(came, champion.classes)
     elder = champion.elder_outputs(came.features) if wants_elder else []
-    return Came(
-        losses=_block_losses(spec, target, outputs), elder=_block_losses(spec, target, elder)
-    )
-
-
-def _sample(came: Window | None) -> Window | None:
-    """At most so many rows, the one of the newest label among them; None for none."""
-    if came is None or len(came) == 0:
-        return None
-    if len(came) <= MAX_SCORED:
-        return came
-    even = np.linspace(0, len(came) - 1, MAX_SCORED).astype(np.int64)
-    return came.take(np.union1d(even, [int(came.label_seq.argmax())]))
+    return Came(losses=block_losses(spec, target, outputs), elder=block_losses(spec, target, elder))
 
 
 def _store_losses(  # noqa: PLR0913 (what is stored, and out of what)
@@ -222,20 +201,3 @@ def _given(spec: ModelSpec, log: RowLog, rows: Window, served: ServedLog) -> lis
         )
         for (revision, classes), group in found.items()
     ]
-
-
-def _block_losses(
-    spec: ModelSpec, target: NDArray[Any], outputs: Sequence[NDArray[np.float64] | None]
-) -> Blocks:
-    """Mean loss of each member on equal parts of the rows (blocks, members)."""
-    if not outputs:
-        return ()
-    nothing = np.full(len(target), np.nan)
-    losses = np.column_stack(
-        [
-            nothing if output is None else bounded_losses(spec.metric, spec.task, target, output)
-            for output in outputs
-        ]
-    )
-    parts = np.array_split(losses, min(BLOCKS, len(target) // MIN_SCORED))
-    return tuple(tuple(part.mean(axis=0).tolist()) for part in parts)

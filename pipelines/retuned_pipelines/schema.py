@@ -41,6 +41,11 @@ class Kind(StrEnum):
         """The Arrow type that rows of this kind are stored as; null is missing."""
         return _ARROW[self]
 
+    @property
+    def in_words(self) -> str:
+        """What a value of this kind is, for people."""
+        return _IN_WORDS[self]
+
     def joined(self, other: Kind) -> Kind:
         """The narrowest kind that takes the values of both: a category takes all, as text."""
         if self is other:
@@ -62,6 +67,14 @@ _ARROW = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.CATEGORY: pa.string(),
     Kind.TIMESTAMP: INSTANT,
+}
+
+_IN_WORDS = {
+    Kind.NUMBER: "a number",
+    Kind.INTEGER: "a whole number",
+    Kind.BOOLEAN: "true or false",
+    Kind.CATEGORY: "text",
+    Kind.TIMESTAMP: "a time (ISO 8601 text, or seconds since the epoch)",
 }
 
 _WIDENING = [Kind.BOOLEAN, Kind.INTEGER, Kind.NUMBER]
@@ -113,8 +126,9 @@ class Schema:
 
         Features may have been added at the end, and some may be of a wider kind.
         """
-        return self.names[: len(earlier.names)] == earlier.names and all(
-            kind.joined(earlier.kinds.get(name, kind)) is kind for name, kind in self.kinds.items()
+        before = earlier.kinds
+        return self.names[: len(before)] == earlier.names and all(
+            kind.joined(before.get(name, kind)) is kind for name, kind in self.kinds.items()
         )
 
     def to_json(self) -> list[dict[str, str]]:

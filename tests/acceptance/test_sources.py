@@ -211,6 +211,21 @@ def test_retuned_ingest_killed_with_its_daemon_fifty_times_sends_every_row_and_l
     log.close()
 
 
+def wait_for_all(daemon: RealDaemon, rows: int) -> None:
+    def is_all_there() -> bool:
+        found = daemon.get("/v1/models/bikes")
+        return (found["rows"], found["labelled"]) == (rows, rows)
+
+    daemon.wait_until(is_all_there, SETTLED_S)
+
+
+def look_into(daemon: RealDaemon, rows: int) -> None:
+    """Every row once and every label on its row, in the log of a daemon that has stopped."""
+    log = RowLog(daemon.state / "rows" / "bikes.sqlite", Task.REGRESSION)
+    check(log, rows)
+    log.close()
+
+
 def test_the_whole_daemon_killed_with_all_sources_at_work_loses_nothing(
     directory: Path, redis: RealRedis
 ) -> None:
@@ -241,20 +256,13 @@ def test_the_whole_daemon_killed_with_all_sources_at_work_loses_nothing(
             producer.stop()
         daemon.wait_until(lambda: not any(p.is_running for p in producers), SETTLED_S)
         rows = max(producer.rows for producer in producers)
-
-        def is_all_there() -> bool:
-            found = daemon.get("/v1/models/bikes")
-            return (found["rows"], found["labelled"]) == (rows, rows)
-
-        daemon.wait_until(is_all_there, SETTLED_S)
+        wait_for_all(daemon, rows)
         waiting = [*(spool / "bikes").glob("*/*.ndjson")]
         daemon.wait_until(lambda: not any(path.exists() for path in waiting), SETTLED_S)
         assert daemon.stop() < 10
         assert not [*(spool / "bikes").glob("*/failed/*")]
         assert server.xlen("retuned:{bikes}:in:failed") == 0
-    log = RowLog(daemon.state / "rows" / "bikes.sqlite", Task.REGRESSION)
-    check(log, rows)
-    log.close()
+    look_into(daemon, rows)
 
 
 def test_redis_killed_and_started_again_stops_neither_http_nor_spool_and_the_stream_goes_on(
@@ -283,15 +291,8 @@ def test_redis_killed_and_started_again_stops_neither_http_nor_spool_and_the_str
             producer.stop()
         daemon.wait_until(lambda: not any(p.is_running for p in by_side.values()), SETTLED_S)
         rows = max(producer.rows for producer in by_side.values())
-
-        def is_all_there() -> bool:
-            found = daemon.get("/v1/models/bikes")
-            return (found["rows"], found["labelled"]) == (rows, rows)
-
-        daemon.wait_until(is_all_there, SETTLED_S)
+        wait_for_all(daemon, rows)
         assert daemon.stop() < 10
         assert not [*(spool / "bikes").glob("*/failed/*")]
         assert server.xlen("retuned:{bikes}:in:failed") == 0
-    log = RowLog(daemon.state / "rows" / "bikes.sqlite", Task.REGRESSION)
-    check(log, rows)
-    log.close()
+    look_into(daemon, rows)

@@ -43,6 +43,16 @@ def _door(directory: Path) -> Iterator[Door]:
         yield door
 
 
+@pytest.fixture(scope="module")
+def redis() -> Iterator[EmbeddedRedis]:
+    """A private server for the tests of a file."""
+    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
+        server = EmbeddedRedis(Path(directory) / "redis")
+        server.start()
+        yield server
+        server.stop()
+
+
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Door]:
     """A daemon to which nobody has sent anything."""

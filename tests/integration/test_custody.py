@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,15 +20,6 @@ from retuned.registry.signing import Forged, SigningKey
 from retuned.registry.versions import Registry
 
 MODEL = SPEC.name
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[EmbeddedRedis]:
-    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
-        server = EmbeddedRedis(Path(directory) / "redis")
-        server.start()
-        yield server
-        server.stop()
 
 
 @pytest.fixture

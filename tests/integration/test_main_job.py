@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,15 +34,6 @@ SPEC = ModelSpec(
     search=SearchPolicy(trials=10, random_trials=4, batch=2, folds=2, cooldown_rows=300),
     gate=GatePolicy(block_rows=10),
 )
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[EmbeddedRedis]:
-    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
-        server = EmbeddedRedis(Path(directory) / "redis")
-        server.start()
-        yield server
-        server.stop()
 
 
 @pytest.fixture

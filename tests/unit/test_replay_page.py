@@ -154,6 +154,15 @@ def test_a_page_is_well_formed_and_needs_nothing_from_elsewhere() -> None:
     assert not re.search(r"<script|https?://|src=", html)
 
 
+def test_rows_that_nobody_answered_are_told() -> None:
+    never = Policy(name="never_refitted", losses=LIFE.policy.losses)
+    answered = replace(LIFE, champions=["1.1", *LIFE.champions[1:]])
+    outcome = Outcome(history=history(), lives=[answered, LIFE], baselines=[never])
+    assert outcome.silence(answered) == ""
+    assert "Nobody answered 20 of the rows" in outcome.silence(LIFE)
+    assert "WATCH__MIN_ROWS" in page.render(outcome, "bikes.csv")
+
+
 def worth(ours: tuple[float, float], **others: tuple[float, float]) -> str:
     """What is said of losses and CPU seconds."""
     lived, *baselines = (

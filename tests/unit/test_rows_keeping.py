@@ -220,6 +220,29 @@ def test_ids_of_many_rows_are_found_on_disk(path: Path, monkeypatch: pytest.Monk
     second.close()
 
 
+def test_runs_are_believed_after_a_first_append_that_failed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ids, "IN_MEMORY", 10)
+    log = RowLog(path, Task.REGRESSION)
+    with monkeypatch.context() as failing:
+        failing.setattr("retuned.rows.log.last_seq_of", _fails)
+        with pytest.raises(ValueError, match="Arrow"):
+            append(log, 0, 5)
+    append(log, 0, 20)
+    log.close()
+    runs = {run: run.stat().st_ino for run in path.with_suffix(".ids").glob("*.run")}
+    log = RowLog(path, Task.REGRESSION)
+    assert append(log, 0, 20).duplicates == 20
+    log.close()
+    assert {run: run.stat().st_ino for run in path.with_suffix(".ids").glob("*.run")} == runs
+
+
+def _fails(_db: sqlite3.Connection) -> int:
+    message = "Arrow cannot do this"
+    raise ValueError(message)
+
+
 def test_runs_that_an_older_backup_does_not_know_are_not_believed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,8 +65,9 @@ def claim_of(terms: Terms, schema: Schema, changes: Sequence[Change]) -> str:
                 f"from the first: take {key} back, or give the new task a model file of another "
                 "name"
             )
+    kinds = schema.kinds
     for feature in spec.features:
-        kind = schema.kinds.get(feature.name, feature.kind)
+        kind = kinds.get(feature.name, feature.kind)
         if kind.joined(feature.kind) not in {kind, feature.kind}:
             return (
                 f"FEATURES in {spec.name}.env says {feature.name}:{feature.kind}, and in this "
@@ -93,11 +94,11 @@ def declared(schema: Schema | None, terms_features: Schema) -> Schema | None:
     """What the model file declares, beside what the rows have had so far."""
     if schema is None:
         return terms_features if terms_features.features else None
+    known = schema.kinds
     kinds = {
-        feature.name: feature.kind
-        for feature in terms_features.features
-        if feature.name not in schema.kinds
-        or schema.kinds[feature.name].joined(feature.kind) is feature.kind
+        name: kind
+        for name, kind in terms_features.kinds.items()
+        if name not in known or known[name].joined(kind) is kind
     }
     return schema.grown(kinds)
 

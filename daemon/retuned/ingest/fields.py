@@ -41,14 +41,6 @@ _NUMBER = re.compile(
 )
 _TRUTH = {"true": True, "false": False}
 
-_WANTED = {
-    Kind.NUMBER: "a number",
-    Kind.INTEGER: "a whole number",
-    Kind.BOOLEAN: "true or false",
-    Kind.CATEGORY: "text",
-    Kind.TIMESTAMP: "a time (ISO 8601 text, or seconds since the epoch)",
-}
-
 
 Value: TypeAlias = Any
 """What JSON or Arrow hold, as a Python object."""
@@ -259,7 +251,7 @@ def _other(given: object, feature: Feature) -> NoReturn:
 
 
 def _reason(given: object, feature: Feature) -> str:
-    return f"field {feature.name!r} is {given!r:.80}: expected {_WANTED[feature.kind]} or null"
+    return f"field {feature.name!r} is {given!r:.80}: expected {feature.kind.in_words} or null"
 
 
 def _moment_of_text(text: str) -> int | None:

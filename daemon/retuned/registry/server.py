@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import importlib.util
+import logging
 import os
 import shutil
 import signal
@@ -22,7 +24,14 @@ from retuned.registry.connect import ANSWER_S, connect, ping
 
 START_S = 60.0
 STOP_S = 2.0
+_log = logging.getLogger(__name__)
+
 _TURN_S = 0.01
+LOOK_S = 0.5
+"""Seconds between two looks at whether a server still runs."""
+
+ATTEMPTS = 5
+"""A server that does not start so often in a row ends the daemon."""
 _LONGEST_PATH = 107
 _PR_SET_PDEATHSIG = 1
 _LOG_LINES = 5
@@ -252,3 +261,22 @@ def _die_with(parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it was killed before the kernel was told
         os._exit(1)
+
+
+async def kept(redis: EmbeddedRedis) -> None:
+    """Start the private server again whenever it has died."""
+    failures = 0
+    while True:
+        await asyncio.sleep(LOOK_S)
+        if not redis.is_running():
+            _log.error("The private Redis died; starting it again.", extra={"action": "redis_died"})
+            # Begun on this thread, see `serve`; loading its data may take long.
+            redis.begin()
+            try:
+                await asyncio.to_thread(redis.wait_ready)
+            except PermanentError:
+                failures += 1
+                if failures == ATTEMPTS:
+                    raise
+            else:
+                failures = 0

@@ -115,6 +115,18 @@ class Outcome:
             told += f"; it is {_against(ours, usual)}, {_price(ours, usual)}"
         return told + "."
 
+    def silence(self, life: Life) -> str:
+        """Say in a sentence how long nobody answered; "" where somebody always did."""
+        spans = zip(life.champions, self.history.spans, strict=True)
+        rows = sum(stop - start for champion, (start, stop) in spans if not champion)
+        if not rows:
+            return ""
+        return (
+            f"Nobody answered {rows:,} of the rows, and that counts as wrong (of a number, as an "
+            f"answer of 0): {life.name} had no champion yet, which takes WATCH__MIN_ROWS labelled "
+            "rows. Set that lower, or give more with --bootstrap."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """JSON form; the same replay gives the same, but for CPU seconds."""
         return {

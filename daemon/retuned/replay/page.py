@@ -90,7 +90,8 @@ def _policies(outcome: Outcome) -> str:
         '<p class="dim">Loss is the error rate or the mean absolute error over all rows after '
         "the bootstrap; the cut is the share of never_refitted's loss that is saved.</p>"
     )
-    worth = "".join(f"<p>{escape(outcome.worth(life.policy))}</p>" for life in outcome.lives)
+    told = [f"{outcome.worth(life.policy)} {outcome.silence(life)}" for life in outcome.lives]
+    worth = "".join(f"<p>{escape(line.rstrip())}</p>" for line in told)
     return worth + table(heads, rows, "") + note
 
 

@@ -79,7 +79,8 @@ def main(args: Namespace) -> int:
         executor.close()
     console.print(_table(outcome))
     for life in outcome.lives:
-        console.print(outcome.worth(life.policy), highlight=False)
+        told = f"{outcome.worth(life.policy)} {outcome.silence(life)}"
+        console.print(told.rstrip(), highlight=False)
     if args.json is not None:
         args.json.write_text(json.dumps(outcome.to_json(), indent=1) + "\n")
         console.print(f"Everything as JSON: {args.json}")

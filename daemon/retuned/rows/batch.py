@@ -91,9 +91,9 @@ class Receipt:
         last_seq: newest sequence number of the model.
     """
 
-    accepted: int
-    duplicates: int
-    revised: int
+    accepted: int = 0
+    duplicates: int = 0
+    revised: int = 0
     forgotten: int = 0
     last_seq: int
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
 from retuned.rows import arrival, quarantine
+from retuned.runtime.transaction import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,8 @@ CREATE TABLE total (
     orphans INTEGER NOT NULL  -- labels whose rows have not come yet
 );
 INSERT INTO total VALUES (1, 0, 0, 0, 0);
+-- What tells this log from every other: 16 bytes.
+INSERT INTO meta VALUES ('mark', lower(hex(randomblob(16))));
 -- Rows, as Arrow record batches without their schema.
 CREATE TABLE batch (
     first_seq INTEGER PRIMARY KEY, last_seq INTEGER NOT NULL, rows INTEGER NOT NULL,
@@ -117,15 +120,8 @@ class LogFile:
         with self._writing, self._translated():
             if needs_room:
                 self._check_room()
-            writer = self._open_writer()
-            writer.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._open_writer()) as writer:
                 yield writer
-                writer.execute("COMMIT")
-            except BaseException:
-                if writer.in_transaction:
-                    writer.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

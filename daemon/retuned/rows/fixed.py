@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
@@ -70,10 +69,7 @@ def fix_classes(
 
 def mark_of(db: sqlite3.Connection) -> bytes:
     """What tells this log from every other, 16 bytes."""
-    if (stored := _read(db, "mark")) is None:
-        stored = secrets.token_hex(16)
-        _write(db, "mark", stored)
-    return bytes.fromhex(stored)
+    return bytes.fromhex(str(_read(db, "mark")))
 
 
 def _read(db: sqlite3.Connection, key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from retuned_pipelines.schema import Schema
@@ -25,7 +26,7 @@ class Forms:
     def read(cls, db: sqlite3.Connection, task: Task) -> Forms:
         """Read the forms of a log."""
         found = db.execute("SELECT form, features FROM form").fetchall()
-        return cls(task, {form: Schema.from_json(json.loads(text)) for form, text in found})
+        return cls(task, {form: _schema(text) for form, text in found})
 
     @property
     def newest(self) -> Schema:
@@ -52,20 +53,25 @@ class Forms:
 def schema_of(db: sqlite3.Connection) -> Schema | None:
     """The features in use; None before the first row."""
     row = db.execute("SELECT features FROM form ORDER BY form DESC LIMIT 1").fetchone()
-    return None if row is None else Schema.from_json(json.loads(row[0]))
+    return None if row is None else _schema(row[0])
 
 
-def use_schema(db: sqlite3.Connection, schema: Schema) -> int:
-    """Let rows have these features from now on; gives the form's number.
+def use_schema(db: sqlite3.Connection, schema: Schema) -> None:
+    """Let rows have these features from now on.
 
     Raises:
         ValueError: the rows there are have others, and these do not go on from them.
     """
-    stored, text = schema_of(db), json.dumps(schema.to_json())
-    if stored is not None and not schema.continues(stored):
-        message = "the rows are not of the schema that the rows of this model have"
-        raise ValueError(message)
+    stored = schema_of(db)
     if stored != schema:
+        if stored is not None and not schema.continues(stored):
+            message = "the rows are not of the schema that the rows of this model have"
+            raise ValueError(message)
+        text = json.dumps(schema.to_json())
         db.execute("INSERT INTO form (features) VALUES (?)", (text,))
-    (form,) = db.execute("SELECT max(form) FROM form").fetchone()
-    return int(form)
+
+
+@lru_cache(256)
+def _schema(text: str) -> Schema:
+    """A schema as it is stored; the same few are asked for with every append and window."""
+    return Schema.from_json(json.loads(text))

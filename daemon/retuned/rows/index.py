@@ -21,7 +21,7 @@ def filled(db: sqlite3.Connection, directory: Path, task: Task) -> IdIndex:
     """The index of a log's ids, whole.
 
     Args:
-        db: in a transaction that may write.
+        db: a consistent state of the file.
         directory: of the index's runs.
         task: what the log's labels are.
 

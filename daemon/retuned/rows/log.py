@@ -176,14 +176,7 @@ class RowLog:
             with wiped(db):
                 is_known = forget(self._book(db), digest(name))
                 is_known |= quarantine.forget(db, name) > 0
-            receipt = Receipt(
-                accepted=0,
-                duplicates=0,
-                revised=0,
-                forgotten=int(is_known),
-                last_seq=last_seq_of(db),
-            )
-            return receipt, Added()
+            return Receipt(forgotten=int(is_known), last_seq=last_seq_of(db)), Added()
 
         receipt, _ = self._commits.through(erase)
         # What the journal still holds of it goes with the journal.
@@ -196,15 +189,14 @@ class RowLog:
         It takes turns with those who append.
         """
         before, self._since_tidy = self._since_tidy, 0
-        is_changed = False
         if before:
             while self._making_room(compact):
-                is_changed = True
-            is_changed |= self._fold()
+                pass
+            self._fold()
         rows = segments = 0
         while (dropped := self._making_room(lambda db, forms: retain(db, forms, limits))).segments:
             rows, segments = rows + dropped.rows, segments + dropped.segments
-        while (is_changed or segments) and self._file.give_back(_GIVEN_BACK_PAGES):
+        while (before or segments) and self._file.give_back(_GIVEN_BACK_PAGES):
             pass
         return Dropped(rows=rows, segments=segments)
 
@@ -370,13 +362,12 @@ class RowLog:
         with suppress(OSError):
             index.settle(last, self._oldest)
 
-    def _fold(self) -> bool:
-        """Store labels with their rows, segment by segment; gives whether there was one."""
+    def _fold(self) -> None:
+        """Store labels with their rows, segment by segment."""
         after: int | None = 0
         while after is not None:
             start = after
             after = self._making_room(lambda *of: fold(*of, after=start))  # noqa: B023 (called at once)
-        return True
 
     def _making_room(self, work: Callable[[sqlite3.Connection, Forms], T]) -> T:
         with self._file.write(needs_room=False) as db:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -54,3 +55,11 @@ def watchdog_interval_s() -> float | None:
     if not limit.isdigit() or (owner and owner != str(os.getpid())):
         return None
     return int(limit) / 2e6
+
+
+async def stay_alive(systemd: Systemd) -> None:
+    """Tell systemd's watchdog that the event loop turns."""
+    interval = watchdog_interval_s() or 3600.0
+    while True:
+        systemd.alive()
+        await asyncio.sleep(interval)

@@ -171,14 +171,6 @@ def _moment(value: object) -> object:
 
 _READ = {Kind.INTEGER: _integer, Kind.BOOLEAN: _boolean, Kind.TIMESTAMP: _moment}
 
-_WANTED = {
-    Kind.NUMBER: "a number",
-    Kind.INTEGER: "a whole number",
-    Kind.BOOLEAN: "true or false",
-    Kind.CATEGORY: "text",
-    Kind.TIMESTAMP: "a time (ISO 8601 text, or seconds since the epoch)",
-}
-
 
 def _complaint(records: Sequence[Mapping[str, Any]], name: str, kind: Kind) -> str:
     for number, record in enumerate(records):
@@ -186,5 +178,5 @@ def _complaint(records: Sequence[Mapping[str, Any]], name: str, kind: Kind) -> s
         read = _READ.get(kind, _number)
         code = _code(value, {}) if kind is Kind.CATEGORY else read(value)
         if code is _REFUSED:
-            return f"row {number}, field {name!r}: {value!r} is not {_WANTED[kind]} or null"
+            return f"row {number}, field {name!r}: {value!r} is not {kind.in_words} or null"
     return f"field {name!r} has a number that is too large"
