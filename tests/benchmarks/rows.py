@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import platform
 import shutil
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.client import HTTPConnection
 from importlib.metadata import version
@@ -46,6 +47,7 @@ SCHEMA = Schema(tuple(Feature(f"x{n}", Kind.NUMBER) for n in range(COLUMNS)))
 ARROW, NDJSON = "application/vnd.apache.arrow.stream", "application/x-ndjson"
 WINDOW = 50_000
 WARM_S = 15.0
+TURNS = 5
 
 
 def main() -> None:
@@ -67,31 +69,47 @@ class Bench:
 
     directory: Path
     console: Console
-    seconds: dict[str, float] = field(default_factory=dict)
 
     def ways(self, batches: int) -> None:
-        """The bare store, and the HTTP endpoint, on the same batches."""
-        tables = [_table(n * BATCH, BATCH, "random") for n in range(batches)]
-        rows = batches * BATCH
-        found = {"bare store": rows / self._bare(tables)}
+        """The bare store, and the HTTP endpoint, on the same batches, turn by turn.
+
+        The store is measured before and after each turn: what else runs on a machine comes and
+        goes, and a ratio holds only for the same moment.
+        """
         bodies = {"Arrow": (ARROW, _arrow), "NDJSON": (NDJSON, _ndjson)}
+        bare: list[float] = []
+        found: dict[str, list[tuple[float, float]]] = {}
         with _daemon(self.directory / "daemon") as url:
-            for name, (kind, encode) in bodies.items():
-                payloads = [encode(table) for table in tables]
-                for senders in (1, 4):
-                    model = f"{name.lower()}{senders}"
-                    seconds = _post_all(f"{url}/v1/models/{model}/rows", payloads, kind, senders)
-                    _check_rows(url, model, rows)
-                    found[f"HTTP, {name}, {senders} at a time"] = rows / seconds
+            for turn, (name, senders) in itertools.product(
+                range(TURNS), itertools.product(bodies, (1, 4))
+            ):
+                kind, encode = bodies[name]
+                tables = [
+                    _table((turn * batches + n) * BATCH, BATCH, "random") for n in range(batches)
+                ]
+                payloads, rows = [encode(table) for table in tables], batches * BATCH
+                model = f"{name.lower()}{senders}"
+                before = self._bare(tables, f"before-{model}")
+                seconds = _post_all(f"{url}/v1/models/{model}/rows", payloads, kind, senders)
+                _check_rows(url, model, (turn + 1) * rows)
+                alone_s = (before + self._bare(tables, f"after-{model}")) / 2
+                bare.append(rows / alone_s)
+                told = f"HTTP, {name}, {senders} at a time"
+                found.setdefault(told, []).append((rows / seconds, alone_s / seconds))
             singles = [_ndjson(_table(n, 1, "random")) for n in range(10**9, 10**9 + 2000)]
             alone = {
                 senders: len(singles)
                 / _post_all(f"{url}/v1/models/single{senders}/rows", singles, NDJSON, senders)
                 for senders in (1, 16)
             }
-        table = Table("way in", "rows/s", "of the bare store", title=f"{BATCH} rows x {COLUMNS}")
-        for name, rate in found.items():
-            table.add_row(name, f"{rate:,.0f}", f"{rate / found['bare store']:.2f}")
+        table = Table(
+            "way in", "rows/s", "of the bare store", "from", "to", title=f"{BATCH} x {COLUMNS}"
+        )
+        table.add_row("bare store", f"{np.median(bare):,.0f}", "1.00", "", "")
+        for name, turns in found.items():
+            rates, ratios = zip(*turns, strict=True)
+            cells = (np.median(ratios), min(ratios), max(ratios))
+            table.add_row(name, f"{np.median(rates):,.0f}", *(f"{cell:.2f}" for cell in cells))
         self.console.print(table)
         table = Table("requests at a time", "rows/s", "of one", title="One row a request")
         for senders, rate in alone.items():
@@ -147,20 +165,25 @@ class Bench:
             table.add_row("NDJSON", f"{size / 1e6:,.0f}", f"{rate:,.0f}", f"{before}", f"{peak}")
         self.console.print(table)
 
-    def _bare(self, tables: list[pa.Table]) -> float:
-        log = RowLog(self.directory / "bare.sqlite", Task.REGRESSION)
+    def _bare(self, tables: list[pa.Table], name: str) -> float:
+        """Seconds that the store alone takes for these batches, in a log that grows likewise."""
+        log = RowLog(self.directory / f"bare-{name}.sqlite", Task.REGRESSION)
         with closing(log):
-            batches = [_batch(table) for table in tables]
+            first, *batches = [_batch(table) for table in tables]
+            # A daemon has read its index long ago.
+            log.append_rows(first, SCHEMA)
             begun = time.perf_counter()
             for batch in batches:
                 log.append_rows(batch, SCHEMA)
-            return time.perf_counter() - begun
+            return (time.perf_counter() - begun) * len(tables) / len(batches)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-rows", description=__doc__)
     parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the largest log")
-    parser.add_argument("--batches", type=int, default=300, help="batches of each way in")
+    parser.add_argument(
+        "--batches", type=int, default=150, help="batches of each way in, in a turn"
+    )
     parser.add_argument("--upload-mb", type=int, default=1000, help="size of the large file")
     parser.add_argument("--directory", help="on the disk that is measured; default: the system's")
     return parser.parse_args()
@@ -216,7 +239,7 @@ def _ndjson(table: pa.Table) -> bytes:
 
 
 def _post_all(url: str, payloads: list[bytes], kind: str, senders: int) -> float:
-    """Seconds to send all payloads over so many kept connections.
+    """Seconds to send payloads over so many kept connections, which the first ones open.
 
     With the standard library's client: a heavier one would be what is measured.
     """
@@ -235,9 +258,9 @@ def _post_all(url: str, payloads: list[bytes], kind: str, senders: int) -> float
 
     with ThreadPoolExecutor(senders) as pool:
         list(pool.map(send, payloads[:senders]))
-        begun = time.perf_counter()
-        list(pool.map(send, payloads))
-        return time.perf_counter() - begun
+        begun, rest = time.perf_counter(), payloads[senders:]
+        list(pool.map(send, rest))
+        return (time.perf_counter() - begun) * len(payloads) / len(rest)
 
 
 def _check_rows(url: str, model: str, rows: int) -> None:

@@ -41,6 +41,10 @@ TOLD = 1000
 MOST_TOLD = 200
 """Changes of a model's columns that become events, until the next start; all are counted."""
 
+READING = 2
+"""Pieces of rows that are read at a time. It is Python that reads: more threads get in each other's
+way, while all of them can wait for one commit together."""
+
 _ATTEMPTS = 3
 _EVENT = "schema"
 
@@ -131,6 +135,7 @@ class Intake:
         self._room = room or Room()
         self._tell = tell
         self._lock = threading.Lock()
+        self._reading = threading.Semaphore(READING)
         self._told: set[tuple[str, str]] = set()
         self._gone: defaultdict[str, set[str]] = defaultdict(set)
         self._fixed: set[str] = set()
@@ -204,7 +209,8 @@ class Intake:
         log = self._rows.of(spec.name, spec.task)
         for attempt in range(1, _ATTEMPTS + 1):
             terms = self._terms(spec, log)
-            parsed = read_rows(piece, terms, log.classes)
+            with self._reading:
+                parsed = read_rows(piece, terms, log.classes)
             receipt = None
             if len(parsed.batch):
                 try:
