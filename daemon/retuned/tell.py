@@ -94,14 +94,24 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
         case "promoted":
             others = len(body["recipes"]) - 1
             more = f" and {others} more" if others else ""
-            return f"version {body['version']} ({recipe_in_short(body['recipes'][0])}{more})"
+            told = f"version {body['version']} ({recipe_in_short(body['recipes'][0])}{more})"
+            return told + (f", by {_who(body)}" if "who" in body else "")
+        case "rolled_back":
+            name = f"{body['version']}.{body['revision']}"
+            return f"to {name} from {body['replaces']}, by {_who(body)}"
+        case "confirmed":
+            return (
+                f"version {body['version']} stays: not found worse than {body['predecessor']} on "
+                f"{body['rows']:,} rows"
+            )
         case "revised":
             name = f"{body['version']}.{body['revision']}"
             count = sum(1 for weight in body["weights"] if weight)
             return f"{name}, on {body['rows']:,} rows" + (f", {count} members" * (count > 1))
         case "operator":
             reason = f": {body['reason']}" if body["reason"] else ""
-            return f"{body['who']} asked to {body['action']}{reason}"
+            version = f" version {body['version']}" if "version" in body else ""
+            return f"{body['who']} asked to {body['action']}{version}{reason}"
         case "failed":
             return f"{body['kind']} {body['order']}: {body['error']}"
         case "abandoned":
@@ -113,11 +123,14 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
         case "forged":
             return f"{body['error']}{'. It was put right' * body['is_restored']}"
         case "pinned" | "unpinned":
-            reason = f": {body['reason']}" if body["reason"] else ""
-            return f"version {body['version']}, by {body['who']}{reason}"
+            return f"version {body['version']}, by {_who(body)}"
         case "recovered":
             return f"{body['kind']} {body['order']} after {body['attempts']} attempts"
     return ""
+
+
+def _who(body: Mapping[str, Any]) -> str:
+    return f"{body['who']}: {body['reason']}" if body["reason"] else str(body["who"])
 
 
 def _alarms(alarms: list[dict[str, Any]]) -> str:

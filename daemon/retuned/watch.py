@@ -13,14 +13,20 @@ from retuned.rows.arrival import UNKNOWN
 from retuned_pipelines.drift.check import check
 from retuned_pipelines.evaluate.metrics import row_losses
 from retuned_pipelines.fitting import encoded_target
-from retuned_pipelines.scoring import MAX_SCORED, MIN_SCORED, block_losses, sampled
-from retuned_pipelines.version import Came
+from retuned_pipelines.scoring import (
+    MAX_SCORED,
+    MIN_SCORED,
+    block_losses,
+    differences_of,
+    sampled,
+)
+from retuned_pipelines.version import Beside, Came
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from retuned.rows.log import RowLog
-    from retuned.serve.champion import Champion
+    from retuned.serve.champion import Champion, Outputs
     from retuned.serve.served import Answer
     from retuned.serve.served_log import ServedLog
     from retuned_pipelines.care.orders import Measure
@@ -96,6 +102,19 @@ def score_matured(
         _store_losses(spec, log, champion, came, champion.outputs(came.features), served=served)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How members did on the labels that came since their revision was made.
+
+    Attributes:
+        came: the champion's; None where too few labels came to tell.
+        beside: the champion and its shadow; None without one.
+    """
+
+    came: Came | None = None
+    beside: Beside | None = None
+
+
 def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
     spec: ModelSpec,
     log: RowLog,
@@ -104,8 +123,10 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
     *,
     wants_elder: bool = False,
     served: ServedLog | None = None,
-) -> Came | None:
-    """Score the champion as `score_matured` does, and each of its members.
+    shadow: Champion | None = None,
+    compared: int = 0,
+) -> Scored:
+    """Score the champion as `score_matured` does, and each of its members; its shadow likewise.
 
     Args:
         spec: task and metric.
@@ -114,22 +135,55 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
         until: newest sequence number of labels to look at.
         wants_elder: whether to score the members' fits before their last ones, too.
         served: the answers that were given, as for `score_matured`.
-
-    Returns:
-        How the members did since the revision was made; None where too few labels came to tell.
+        shadow: the champion before; None for none.
+        compared: newest sequence number of labels on which both were compared already.
     """
     came = sampled(log.matured(champion.crowned.revision.fitted_as_of, until, most=READ))
-    if came is None or len(came) < MIN_SCORED:
-        score_matured(spec, log, champion, until, served=served)
-        return None
+    if came is None:
+        return Scored()
     outputs = champion.member_outputs(came.features)
+    mixed = champion.mixed(outputs)
+    before = log.scored(came.seq)
     new = np.flatnonzero(came.label_seq > log.last_scored())
     if len(new):
-        mixed = champion.mixed(outputs)[new]
-        _store_losses(spec, log, champion, came.take(new), mixed, served=served)
+        _store_losses(spec, log, champion, came.take(new), mixed[new], served=served)
+    beside = None
+    if shadow is not None:
+        # What was scored when both were compared has been corrected since; a label counts once.
+        is_first = (came.label_seq > compared) & ((before < 0) | (before > compared))
+        beside = _beside(spec, came, champion, outputs, shadow, is_first)
+    if len(came) < MIN_SCORED:
+        return Scored(None, beside)
     target = encoded_target(came, champion.classes)
     elder = champion.elder_outputs(came.features) if wants_elder else []
-    return Came(losses=block_losses(spec, target, outputs), elder=block_losses(spec, target, elder))
+    found = Came(
+        losses=block_losses(spec, target, outputs), elder=block_losses(spec, target, elder)
+    )
+    return Scored(found, beside)
+
+
+def _beside(  # noqa: PLR0913, PLR0917 (what two champions answered to the same rows)
+    spec: ModelSpec,
+    came: Window,
+    champion: Champion,
+    outputs: Outputs,
+    shadow: Champion,
+    is_first: NDArray[np.bool_],
+) -> Beside:
+    theirs = shadow.member_outputs(came.features, known=champion.by_artifact(outputs, shadow))
+    losses = [
+        row_losses(spec.metric, spec.task, encoded_target(came, one.classes), output)
+        for one, output in ((champion, champion.mixed(outputs)), (shadow, shadow.mixed(theirs)))
+    ]
+    order = np.argsort(came.label_seq, kind="stable")
+    differences = differences_of(*losses)[order[is_first[order]]]
+    members = None
+    if len(came) >= MIN_SCORED:
+        target = encoded_target(came, shadow.classes)
+        members = Came(losses=block_losses(spec, target, theirs))
+    return Beside(
+        differences=tuple(differences.tolist()), until=int(came.label_seq.max()), came=members
+    )
 
 
 def _store_losses(  # noqa: PLR0913 (what is stored, and out of what)

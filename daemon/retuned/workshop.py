@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from retuned.custody import Custody, Turns
-from retuned.errors import PermanentError
+from retuned.errors import PermanentError, RetunedError
 from retuned.registry.events import Event, EventKind
 from retuned.registry.signing import Forged
 from retuned.registry.versions import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
-from retuned.watch import measure, score_matured, score_members
+from retuned.watch import Scored, measure, score_matured, score_members
 from retuned_pipelines.care.facts import Arrived, Fact, Fitted, Judged, Measured, Published, Studied
 from retuned_pipelines.care.orders import (
     Judge,
@@ -24,6 +25,7 @@ from retuned_pipelines.care.orders import (
     Work,
     announcement,
 )
+from retuned_pipelines.version import Beside
 
 if TYPE_CHECKING:
     from retuned.registry.pointer import Crowned
@@ -31,11 +33,15 @@ if TYPE_CHECKING:
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
     from retuned.runtime.clock import Clock
+    from retuned.serve.champion import Champion
     from retuned.serve.served_log import ServedLog
     from retuned.serve.stage import Stage
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
     from retuned_pipelines.spec import ModelSpec
+    from retuned_pipelines.version import Shadow
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,22 +144,59 @@ class Workshop:
     @_do.register(Refit)
     def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
         log = self._log(spec)
+        scored = self._scored(spec, work, log)
+        return refit(
+            spec,
+            work,
+            log,
+            self.bench,
+            now=self.clock.now(),
+            came=scored.came,
+            beside=scored.beside,
+        )
+
+    def _scored(self, spec: ModelSpec, work: Refit, log: RowLog) -> Scored:
+        """How those did whom a refit is about, if they are those who serve."""
         champion = self.stage.of(spec.name)
-        came = None
-        if champion is not None:
-            came = score_members(
-                spec,
-                log,
-                champion,
-                work.as_of,
-                wants_elder=work.wants_elder,
-                served=self.served,
+        if champion is None:
+            return Scored()
+        is_its_own = (
+            work.serving is not None and champion.crowned.revision.name == work.serving.name
+        )
+        scored = score_members(
+            spec,
+            log,
+            champion,
+            work.as_of,
+            wants_elder=work.wants_elder,
+            served=self.served,
+            shadow=self._shadow(work.shadow) if is_its_own else None,
+            compared=work.compared,
+        )
+        if is_its_own:
+            return scored
+        shadow = work.shadow
+        if shadow is None or champion.crowned.revision.name != shadow.revision.name:
+            return Scored()
+        # It still serves; from now on it stands in shadow.
+        return Scored(beside=Beside(differences=(), until=work.as_of, came=scored.came))
+
+    def _shadow(self, shadow: Shadow | None) -> Champion | None:
+        """Who stands in shadow; None where nobody does, or its artifacts cannot be had now."""
+        if shadow is None:
+            return None
+        try:
+            return self.stage.beside(
+                shadow, lambda name: self._artifact(shadow.version.model, name)
             )
-            is_its_own = (
-                work.serving is not None and champion.crowned.revision.name == work.serving.name
+        except RetunedError as error:
+            _log.warning(
+                "Version %s cannot be compared with its successor on these labels: %s",
+                shadow.revision.name,
+                error,
+                extra={"action": "shadow_missing", "model": shadow.version.model},
             )
-            came = came if is_its_own else None
-        return refit(spec, work, log, self.bench, now=self.clock.now(), came=came)
+            return None
 
     @_do.register(Publish)
     def _publish(self, work: Publish, spec: ModelSpec) -> Published:
@@ -171,6 +214,7 @@ class Workshop:
         proven = {name for name in artifacts if (fits / name).exists()}
         before = self.stage.of(spec.name)
         with self.turns.of(spec.name):
+            self._shelve(work.shadow)
             crowned = self._crown(spec, work, artifacts, event)
             self.stage.crown(crowned, artifacts, proven=proven)
         self.registry.prune(crowned, None if before is None else before.crowned.revision)
@@ -205,16 +249,27 @@ class Workshop:
                 raise
             return publish()
 
+    def _shelve(self, shadow: Shadow | None) -> None:
+        """Keep who stands in shadow where it can be had from when it has to come back."""
+        if shadow is None:
+            return
+        model, names = shadow.version.model, set(shadow.revision.artifacts) - {""}
+        self.registry.shelve(
+            shadow.version,
+            shadow.revision,
+            artifacts={name: self._artifact(model, name) for name in names},
+        )
+
     def _artifacts(self, work: Publish) -> dict[str, bytes]:
-        """The fitted models: from the bench, those that serve already, or from the registry."""
-        found = self.stage.artifacts(work.version.model)
-        for name in set(work.revision.artifacts) - {""}:
-            path = self.bench.fits(work.version.model) / name
-            if path.exists():
-                found[name] = path.read_bytes()
-            elif name not in found:
-                found[name] = self.registry.artifact(work.version.model, name)
-        return found
+        model = work.version.model
+        return {name: self._artifact(model, name) for name in set(work.revision.artifacts) - {""}}
+
+    def _artifact(self, model: str, name: str) -> bytes:
+        """A fitted model: from the bench, one that serves already, or from the registry."""
+        path = self.bench.fits(model) / name
+        if path.exists():
+            return path.read_bytes()
+        return self.stage.artifact(model, name) or self.registry.artifact(model, name)
 
     def _score(self, spec: ModelSpec, log: RowLog, until: int) -> None:
         champion = self.stage.of(spec.name)

@@ -59,3 +59,11 @@ def block_losses(
     )
     parts = np.array_split(losses, min(BLOCKS, len(target) // MIN_SCORED))
     return tuple(tuple(part.mean(axis=0).tolist()) for part in parts)
+
+
+def differences_of(
+    champion: NDArray[np.float64], predecessor: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How much larger the champion's losses are on the same rows (n); 0 where both are infinite."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(champion - predecessor, nan=0.0, posinf=np.inf, neginf=-np.inf)

@@ -92,6 +92,8 @@ class GatePolicy:
         guard_margin: a guard's loss, or the loss on a slice, may rise by this share.
         slices: columns on whose categories the loss must not rise; the target for classes.
         slice_rows: categories with fewer rows in the gate are not looked at.
+        probation_rows: labels on which a new champion is compared with the one before it, which
+            comes back if it was better; 0 for no such comparison.
     """
 
     blocks: int = 8
@@ -106,6 +108,7 @@ class GatePolicy:
     guard_margin: float = 0.05
     slices: tuple[str, ...] = ()
     slice_rows: int = 100
+    probation_rows: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,22 @@ class Came:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """How a champion and the one before it did on labels that neither had learned from.
+
+    Attributes:
+        differences: loss of the champion less that of its predecessor on the same row, in the
+            order in which the labels came; a row counts once.
+        until: newest sequence number of labels looked at.
+        came: how the predecessor's members did; None where too few labels came to tell.
+    """
+
+    differences: tuple[float, ...]
+    until: int
+    came: Came | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """A version refitted on newer rows: the artifacts that answer requests.
 
@@ -181,3 +197,18 @@ class Revision:
         standing = Standing.from_json(value["standing"])
         lists = {name: tuple(value[name]) for name in ("artifacts", "predict_ms")}
         return cls(**{**value, **lists, "standing": standing})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadow:
+    """A champion of before: refitted likewise and compared, but it answers nobody.
+
+    Attributes:
+        version: what was champion.
+        revision: as it was refitted last.
+        judged: challengers that the gate compared with it while it reigned.
+    """
+
+    version: Version
+    revision: Revision
+    judged: int = 0

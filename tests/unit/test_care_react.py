@@ -22,6 +22,7 @@ from retuned_pipelines.care.facts import (
     Judged,
     Measured,
     Published,
+    Refitted,
     Studied,
     Ticked,
 )
@@ -44,7 +45,7 @@ from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Cost
 from retuned_pipelines.spec import ModelSpec
-from retuned_pipelines.version import Came
+from retuned_pipelines.version import Came, Version
 
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error")
 COST = Cost(wall_s=2.0, cpu_s=1.5, peak_mb=100.0)
@@ -110,10 +111,8 @@ def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTE
             return Fitted(
                 now=2.0,
                 order=order.id,
-                artifacts=tuple(f"a{n}" for n in range(len(order.version.members))),
-                rows=1000,
-                first_seq=1,
-                last_seq=1000,
+                made=refitted(order.version),
+                shadow=None if order.shadow is None else refitted(order.shadow.version, "b"),
                 schema_digest="cd",
                 libraries=(("lightgbm", "4.7"),),
                 cost=COST,
@@ -122,6 +121,17 @@ def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTE
             return Published(
                 now=2.0, order=order.id, version=order.version, revision=order.revision, epoch=1
             )
+
+
+def refitted(version: Version, prefix: str = "a") -> Refitted:
+    count = len(version.members)
+    return Refitted(
+        artifacts=tuple(f"{prefix}{n}" for n in range(count)),
+        predict_ms=(0.0,) * count,
+        rows=1000,
+        first_seq=1,
+        last_seq=1000,
+    )
 
 
 def works(orders: tuple[Order, ...]) -> list[Work]:
@@ -558,7 +568,8 @@ def test_where_no_member_is_worth_a_fit_only_the_weights_follow() -> None:
     fitted = result_of(refit)
     assert isinstance(fitted, Fitted)
     losses = ((0.5,) + (1.0,) * (count - 1),) * 8
-    fitted = replace(fitted, artifacts=before.artifacts, came=Came(losses))
+    made = replace(fitted.made, artifacts=before.artifacts)
+    fitted = replace(fitted, made=made, came=Came(losses))
     state, orders = react(SPEC, state, fitted)
     publish = works(orders)[0]
     assert isinstance(publish, Publish)

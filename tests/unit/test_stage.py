@@ -116,7 +116,8 @@ def crowned(
 
 
 def champion(*models: FittedModel, weights: tuple[float, ...] = (1.0,)) -> Champion:
-    return Champion.of(crowned(models, weights=weights), models)
+    data = tuple(artifact.dump(one) for one in models)
+    return Champion.of(crowned(models, data, weights=weights), models)
 
 
 def crown(stage: Stage, *models: FittedModel, number: int = 1, model: str = MODEL) -> Champion:

@@ -47,6 +47,8 @@ class EventKind(StrEnum):
     VERDICT = "verdict"
     PROMOTED = "promoted"
     REVISED = "revised"
+    ROLLED_BACK = "rolled_back"
+    CONFIRMED = "confirmed"
     OPERATOR = "operator"
     FAILED = "failed"
     RECOVERED = "recovered"

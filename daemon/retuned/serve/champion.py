@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +71,12 @@ class Champion:
         return f'"{self.crowned.revision.name}-{self.crowned.epoch}"'
 
     @property
+    def loaded(self) -> dict[str, FittedModel]:
+        """The fitted members by artifact."""
+        pairs = zip(self.crowned.revision.artifacts, self.models, strict=True)
+        return {name: model for name, model in pairs if model is not None}
+
+    @property
     def weights(self) -> tuple[float, ...]:
         """The weights by which the members answer; 0 for who is not asked."""
         return serving(self.crowned.revision.standing)
@@ -112,9 +119,30 @@ class Champion:
         """
         return self.mixed(self._outputs(self._asked, lambda layout: layout.encode(features)))
 
-    def member_outputs(self, features: pa.Table) -> Outputs:
-        """What each member answers, see `outputs`; None for retired ones."""
-        return self._outputs(self.models, lambda layout: layout.encode(features))
+    def member_outputs(
+        self, features: pa.Table, known: Mapping[str, NDArray[np.float64]] = MappingProxyType({})
+    ) -> Outputs:
+        """What each member answers, see `outputs`; None for retired ones.
+
+        Args:
+            features: of n rows.
+            known: what some answered already, by artifact; see `by_artifact`.
+        """
+        names = self.crowned.revision.artifacts
+        asked = tuple(
+            None if name in known else model for name, model in zip(names, self.models, strict=True)
+        )
+        outputs = self._outputs(asked, lambda layout: layout.encode(features))
+        return [known.get(name, output) for name, output in zip(names, outputs, strict=True)]
+
+    def by_artifact(self, outputs: Outputs, other: Champion) -> dict[str, NDArray[np.float64]]:
+        """Members' outputs by artifact, as far as they are the same for another champion."""
+        if other.classes != self.classes:
+            return {}
+        names = self.crowned.revision.artifacts
+        return {
+            name: output for name, output in zip(names, outputs, strict=True) if output is not None
+        }
 
     def elder_outputs(self, features: pa.Table) -> Outputs:
         """What each member would have answered before its last fit; see `outputs`, `elder`."""

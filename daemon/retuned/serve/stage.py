@@ -15,9 +15,9 @@ from retuned.errors import PermanentError, TransientError
 from retuned.registry.pointer import CHAMPION, Crowned, canonical, pointer_text
 from retuned.registry.signing import Forged
 from retuned.runtime.libraries import libraries
-from retuned.serve.champion import Champion
+from retuned.serve.champion import Champion, Models
 from retuned_pipelines.models import artifact
-from retuned_pipelines.version import Revision, Version
+from retuned_pipelines.version import Revision, Shadow, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -52,6 +52,7 @@ class Stage:
         self._key = key
         self._prove = prove
         self._champions: Mapping[str, Champion] = MappingProxyType({})
+        self._shadows: dict[str, Champion] = {}
         self._lock = threading.Lock()
 
     def of(self, model: str) -> Champion | None:
@@ -89,6 +90,35 @@ class Stage:
                 message = f"the champion cannot be kept in {self._directory}: {error}"
                 raise TransientError(message, retry_after=10.0) from error
             self._put(crowned.version.model, champion)
+        return champion
+
+    def beside(
+        self,
+        shadow: Shadow,
+        fetch: Callable[[str], bytes],
+        *,
+        proven: Collection[str] = (),
+    ) -> Champion:
+        """Load who stands in shadow; it shares the members of who serves, and answers nobody.
+
+        Args:
+            shadow: who.
+            fetch: an artifact by SHA-256.
+            proven: as for `crown`.
+
+        Raises:
+            Forged: an artifact is not what its digest says.
+            RetunedError: one cannot be had, or not be loaded.
+        """
+        model = shadow.version.model
+        known = [one for one in (self.of(model), self._shadows.get(model)) if one is not None]
+        crowned = Crowned(version=shadow.version, revision=shadow.revision, epoch=0)
+        loaded = {name: one for champion in known for name, one in champion.loaded.items()}
+        artifacts = {name: fetch(name) for name in _artifact_names(crowned) - {*loaded}}
+        self._prove_unknown(model, crowned, artifacts, {*proven, *loaded})
+        members = _members(crowned, artifacts, loaded)
+        champion = Champion.of(crowned, members)
+        self._shadows[model] = champion
         return champion
 
     def restore(self, model: str) -> Champion | None:
@@ -141,8 +171,17 @@ class Stage:
         """
         champion = self.of(model)
         names = set() if champion is None else _artifact_names(champion.crowned)
+        return {name: self._read(model, name) for name in names}
+
+    def artifact(self, model: str, name: str) -> bytes | None:
+        """An artifact of the champion that serves, as `artifacts`; None if it has no such."""
+        champion = self.of(model)
+        has_it = champion is not None and name in champion.loaded
+        return self._read(model, name) if has_it else None
+
+    def _read(self, model: str, name: str) -> bytes:
         try:
-            return {name: (self._directory / model / name).read_bytes() for name in names}
+            return (self._directory / model / name).read_bytes()
         except OSError as error:
             message = f"an artifact of the champion of {model} cannot be read: {error}"
             raise PermanentError(message) from error
@@ -207,23 +246,27 @@ def _artifact_names(crowned: Crowned) -> set[str]:
 
 def _loaded(crowned: Crowned, artifacts: Mapping[str, bytes], serving: Champion | None) -> Champion:
     """Load what does not serve already, and remember what each member was before."""
-    before: dict[str, FittedModel | None] = {}
-    elder: tuple[FittedModel | None, ...] = ()
-    if serving is not None:
-        before = dict(zip(serving.crowned.revision.artifacts, serving.models, strict=True))
-        if serving.crowned.version.number == crowned.version.number:
-            pairs = zip(
-                serving.crowned.revision.artifacts,
-                crowned.revision.artifacts,
-                serving.models,
-                strict=True,
-            )
-            elder = tuple(model if new and old != new else None for old, new, model in pairs)
-    models = tuple(
-        before.get(name) or (_load(crowned, name, artifacts) if name else None)
+    elder: Models = ()
+    if serving is not None and serving.crowned.version.number == crowned.version.number:
+        pairs = zip(
+            serving.crowned.revision.artifacts,
+            crowned.revision.artifacts,
+            serving.models,
+            strict=True,
+        )
+        elder = tuple(model if new and old != new else None for old, new, model in pairs)
+    known = {} if serving is None else serving.loaded
+    return Champion.of(crowned, _members(crowned, artifacts, known), elder)
+
+
+def _members(
+    crowned: Crowned, artifacts: Mapping[str, bytes], known: Mapping[str, FittedModel]
+) -> Models:
+    """The members of a revision; who is loaded already is not loaded again."""
+    return tuple(
+        known.get(name) or (_load(crowned, name, artifacts) if name else None)
         for name in crowned.revision.artifacts
     )
-    return Champion.of(crowned, models, elder)
 
 
 def _load(crowned: Crowned, name: str, artifacts: Mapping[str, bytes]) -> FittedModel:

@@ -233,6 +233,12 @@ class GateKeys(BaseModel):
         ge=20,
         description="categories with fewer rows in the gate are not looked at",
     )
+    probation_rows: int = Field(
+        default=_GATE.probation_rows,
+        ge=0,
+        description="labels on which a new champion is compared with the one before it, which "
+        "comes back if it was better; 0: never",
+    )
 
     @field_validator("guards", "slices", mode="before")
     @classmethod

@@ -10,12 +10,13 @@ from retuned.runtime.libraries import libraries
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
 from retuned.tune.work import FitRequest, FitResult, fit_artifacts
-from retuned_pipelines.care.facts import Fitted
+from retuned_pipelines.care.facts import Fitted, Refitted
+from retuned_pipelines.care.probation import shared
 from retuned_pipelines.models.families import effort
 from retuned_pipelines.search.trial import NO_COST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from retuned.rows.log import RowLog
     from retuned.tune.bench import Bench
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.search.trial import Cost
     from retuned_pipelines.spec import ModelSpec
-    from retuned_pipelines.version import Came, Revision
+    from retuned_pipelines.version import Beside, Came, Revision, Shadow, Version
 
 
 def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
@@ -34,6 +35,7 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
     *,
     now: float,
     came: Came | None,
+    beside: Beside | None = None,
 ) -> Fitted:
     """Fit the members that the order names, each loaded once before anybody serves it.
 
@@ -44,48 +46,70 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
         bench: where fits are made.
         now: seconds since the epoch.
         came: how the members did since the last revision; handed on.
+        beside: how champion and shadow did; handed on.
 
     Raises:
         Interrupted: the daemon stops.
         PermanentError: a member could not be fitted, or its artifact cannot be loaded.
         OSError: the disk is full.
     """
-    serving = order.serving
+    serving, shadow = order.serving, order.shadow
     fits = _Fits({}, "" if serving is None else serving.schema_digest, NO_COST)
-    if order.members:
+    if order.members or order.shadow_members:
         fits = _fitted(spec, order, log, bench)
-    artifacts = [""] * len(order.version.members) if serving is None else list(serving.artifacts)
-    predict_ms = [0.0] * len(artifacts) if serving is None else list(serving.predict_ms)
-    for position, result in fits.results.items():
-        artifacts[position] = result.sha256
-        predict_ms[position] = result.predict_ms
-    largest = max((result.rows for result in fits.results.values()), default=0)
-    if serving is not None:
-        largest = max(largest, serving.rows)
-    known: list[FitResult | Revision] = [*fits.results.values()]
-    if serving is not None and len(known) < len(artifacts) - artifacts.count(""):
-        known.append(serving)
+    mine = {position: fits.results[position] for position in order.members}
+    made = _refitted(order.version, serving, mine)
     return Fitted(
         now=now,
         order=order.id,
-        artifacts=tuple(artifacts),
-        predict_ms=tuple(predict_ms),
-        rows=largest,
-        first_seq=min(part.first_seq for part in known),
-        last_seq=max(part.last_seq for part in known),
-        first_time=min(part.first_time for part in known),
-        last_time=max(part.last_time for part in known),
-        seed=spec.search.seed,
+        made=made,
         schema_digest=fits.schema_digest,
         libraries=libraries(),
         cost=fits.cost,
         came=came,
+        seed=spec.search.seed,
+        shadow=None if shadow is None else _shadowed(order, shadow, fits),
+        beside=beside,
+    )
+
+
+def _shadowed(order: Refit, shadow: Shadow, fits: _Fits) -> Refitted:
+    """What the shadow has of the champion's fits, and of those made for it alone."""
+    standing = None if order.serving is None else order.serving.standing
+    others = shared(shadow, order.version, standing)
+    results = {mine: fits.results[its] for mine, its in others.items() if its in fits.results}
+    first = len(order.version.members)
+    results |= {position: fits.results[first + position] for position in order.shadow_members}
+    return _refitted(shadow.version, shadow.revision, results)
+
+
+def _refitted(
+    version: Version, serving: Revision | None, results: Mapping[int, FitResult]
+) -> Refitted:
+    """Artifacts by position, new ones and those of before, and the rows behind them."""
+    artifacts = [""] * len(version.members) if serving is None else list(serving.artifacts)
+    predict_ms = [0.0] * len(artifacts) if serving is None else list(serving.predict_ms)
+    for position, result in results.items():
+        artifacts[position] = result.sha256
+        predict_ms[position] = result.predict_ms
+    known: list[FitResult | Revision] = [*results.values()]
+    if serving is not None and len(known) < len(artifacts) - artifacts.count(""):
+        known.append(serving)
+    rows = [result.rows for result in results.values()]
+    return Refitted(
+        artifacts=tuple(artifacts),
+        predict_ms=tuple(predict_ms),
+        rows=max([*rows, 0 if serving is None else serving.rows]),
+        first_seq=min(part.first_seq for part in known),
+        last_seq=max(part.last_seq for part in known),
+        first_time=min(part.first_time for part in known),
+        last_time=max(part.last_time for part in known),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Fits:
-    """Results by the members' positions, and what they cost."""
+    """Results by position, the version's members first and then the shadow's; and their cost."""
 
     results: dict[int, FitResult]
     schema_digest: str
@@ -94,6 +118,9 @@ class _Fits:
 
 def _fitted(spec: ModelSpec, order: Refit, log: RowLog, bench: Bench) -> _Fits:
     recipes = {position: order.version.members[position].recipe for position in order.members}
+    if order.shadow is not None:
+        first, others = len(order.version.members), order.shadow.version.members
+        recipes |= {first + n: others[n].recipe for n in order.shadow_members}
     window = log.window(as_of=order.as_of, newest=_rows(recipes.values()), labelled=True)
     groups = _groups(recipes, order.labelled, bench.executor.workers)
     with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:

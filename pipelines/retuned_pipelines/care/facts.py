@@ -10,9 +10,9 @@ from retuned_pipelines.drift.report import DriftReport
 from retuned_pipelines.evaluate.verdict import Verdict
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.search.trial import Cost
-from retuned_pipelines.version import Came, Revision, Version
+from retuned_pipelines.version import Beside, Came, Revision, Version
 
-Action = Literal["retune", "pause", "resume"]
+Action = Literal["retune", "pause", "resume", "promote", "rollback"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +41,23 @@ class Ticked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Called:
-    """An operator asked for something."""
+    """An operator asked for something.
+
+    Attributes:
+        now: seconds since the epoch.
+        action: what.
+        who: who asked.
+        reason: why.
+        version: what is to be champion, where one is to be promoted or comes back.
+        revision: its newest revision, whose artifacts are there.
+    """
 
     now: float
     action: Action
     who: str
     reason: str
+    version: Version | None = None
+    revision: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,42 +112,57 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refitted:
+    """The artifacts of a version, and what they were fitted on.
+
+    Attributes:
+        artifacts: SHA-256 of each member's artifact, in the members' order; also of those that
+            were not fitted anew.
+        predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
+        rows: labelled rows learned from.
+        first_seq: smallest sequence number among those.
+        last_seq: largest sequence number among those.
+        first_time: the oldest time among those, microseconds since the epoch.
+        last_time: the newest time among those.
+    """
+
+    artifacts: tuple[str, ...]
+    predict_ms: tuple[float, ...]
+    rows: int
+    first_seq: int
+    last_seq: int
+    first_time: int = 0
+    last_time: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
     """Members were fitted on everything that was known, and all of them scored.
 
     Attributes:
         now: seconds since the epoch.
         order: id of the order.
-        artifacts: SHA-256 of each member's artifact, in the members' order; also of those that
-            were not fitted anew.
-        rows: labelled rows learned from.
-        first_seq: smallest sequence number among those.
-        last_seq: largest sequence number among those.
+        made: the version's artifacts.
         schema_digest: digest of the features' schema.
         libraries: versions of the libraries that fitted it, by name, sorted.
         cost: of the fits.
-        predict_ms: milliseconds that each member takes for a row; 0 where it was not measured.
         came: how the members did on the labels that came since the last revision; None where
             too few came to tell.
-        first_time: the oldest time among the rows learned from, microseconds since the epoch.
-        last_time: the newest time among those.
         seed: of the fits.
+        shadow: the artifacts of the order's shadow; None where it has none.
+        beside: how both did on the labels that came; None where they were not compared.
     """
 
     now: float
     order: str
-    artifacts: tuple[str, ...]
-    rows: int
-    first_seq: int
-    last_seq: int
+    made: Refitted
     schema_digest: str
     libraries: tuple[tuple[str, str], ...]
     cost: Cost
-    predict_ms: tuple[float, ...] = ()
     came: Came | None = None
-    first_time: int = 0
-    last_time: int = 0
     seed: int = 0
+    shadow: Refitted | None = None
+    beside: Beside | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ repeats what was in flight, and the results are the same.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from retuned_pipelines.recipe import Recipe
-from retuned_pipelines.version import Member, Revision, Version
+from retuned_pipelines.version import Member, Revision, Shadow, Version
 from retuned_pipelines.weights import serving
 
 
@@ -121,6 +121,10 @@ class Refit:
         serving: the revision that serves; None where the version is new.
         changed_seq: newest sequence number before the last detected change; 0 for none.
         wants_elder: whether to tell what the last fits brought, too.
+        shadow: the champion before, which is refitted likewise; None for none. Where the version
+            is new, it is the one that still serves.
+        shadow_members: positions of its members to fit for it alone; it shares the other fits.
+        compared: newest sequence number of labels on which both were compared already.
     """
 
     kind: Literal["refit"] = "refit"
@@ -132,6 +136,26 @@ class Refit:
     serving: Revision | None = None
     changed_seq: int = 0
     wants_elder: bool = False
+    shadow: Shadow | None = None
+    shadow_members: tuple[int, ...] = ()
+    compared: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recall:
+    """Why a version that is known takes over without the gate.
+
+    Attributes:
+        who: who asked.
+        reason: why.
+        is_rollback: whether it is the return of a champion's predecessor.
+        evidence: what was measured (`evaluate.sequential.Finding`); {} where an operator says so.
+    """
+
+    who: str
+    reason: str
+    is_rollback: bool
+    evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +168,8 @@ class Publish:
         revision: the revision with its artifacts.
         expected: name (``n.r``) of the champion that it replaces; "" for none.
         labelled: labelled rows that were known to the fit.
+        shadow: who stays beside it, refitted likewise; None for nobody.
+        recall: why it takes over, where it was not the gate that said so.
     """
 
     kind: Literal["publish"] = "publish"
@@ -152,6 +178,8 @@ class Publish:
     revision: Revision
     expected: str
     labelled: int
+    shadow: Shadow | None = None
+    recall: Recall | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +210,13 @@ def announcement(order: Publish) -> Notify:
         "recipes": [member.recipe.to_json() for member in version.members],
         "weights": [round(weight, 4) for weight in serving(revision.standing)],
     }
+    recall = order.recall
+    if recall is not None:
+        body |= {"who": recall.who, "reason": recall.reason}
+        body |= {"evidence": dict(recall.evidence)} if recall.evidence else {}
+        return Notify(
+            event="rolled_back" if recall.is_rollback else "promoted", body=body, key=order.id
+        )
     if revision.number > 1:
         return Notify(event="revised", body=body, key=order.id)
     body |= {

@@ -14,8 +14,8 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from retuned_pipelines import ensemble, upkeep, weights
-from retuned_pipelines.care import retune
+from retuned_pipelines import ensemble, upkeep
+from retuned_pipelines.care import probation, retune, revise
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -38,6 +38,7 @@ from retuned_pipelines.care.orders import (
     Study,
     announcement,
 )
+from retuned_pipelines.care.recall import recall
 from retuned_pipelines.care.refresh import refit, take_over
 from retuned_pipelines.care.state import CareState, Challenger, Reign
 from retuned_pipelines.care.step import (
@@ -52,7 +53,7 @@ from retuned_pipelines.care.step import (
 from retuned_pipelines.drift.report import Aspect
 from retuned_pipelines.evaluate.metrics import is_squared
 from retuned_pipelines.spec import ModelSpec
-from retuned_pipelines.version import Member, Revision, Standing, Version
+from retuned_pipelines.version import Member, Version
 
 if TYPE_CHECKING:
     from retuned_pipelines.drift.report import DriftReport
@@ -106,10 +107,13 @@ def _ticked(fact: Ticked, spec: ModelSpec, state: CareState) -> Answer:
 
 @_learn.register
 def _called(fact: Called, spec: ModelSpec, state: CareState) -> Answer:
-    said = Notify(
-        event="operator",
-        body={"action": fact.action, "who": fact.who, "reason": fact.reason},
-    )
+    wish: dict[str, object] = {"action": fact.action, "who": fact.who, "reason": fact.reason}
+    if fact.version is not None:
+        wish["version"] = fact.version.number
+    said = Notify(event="operator", body=wish)
+    if fact.action in {"promote", "rollback"}:
+        state, orders = recall(state, fact)
+        return state, (said, *orders)
     if fact.action != "retune":
         return replace(state, is_paused=fact.action == "pause"), (said,)
     if state.reign is None:
@@ -185,7 +189,7 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
     if not (fact.verdict.is_promoted or is_first):
         return state, (told,)
     version = _new_version(spec, state, order, fact.verdict, fact.now)
-    state, orders = refit(state, version)
+    state, orders = refit(spec, state, version)
     return state, (told, *orders)
 
 
@@ -194,41 +198,26 @@ def _fitted(fact: Fitted, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Refit)
     if order is None:
         return state, ()
-    reign = state.reign
-    standing = _standing(spec, order, fact)
-    revision = Revision(
-        model=order.version.model,
-        version=order.version.number,
-        number=1 if order.serving is None else order.serving.number + 1,
-        artifacts=tuple(
-            "" if is_gone else name
-            for name, is_gone in zip(fact.artifacts, standing.retired, strict=True)
-        ),
-        fitted_as_of=order.as_of,
-        rows=fact.rows,
-        first_seq=fact.first_seq,
-        last_seq=fact.last_seq,
-        schema_digest=fact.schema_digest,
-        libraries=dict(fact.libraries),
-        created_at=fact.now,
-        standing=standing,
-        predict_ms=fact.predict_ms,
-        first_time=fact.first_time,
-        last_time=fact.last_time,
-        seed=fact.seed,
-    )
+    revision, shadow = revise.revised(spec, order, fact), revise.shadowed(spec, order, fact)
+    # Fits for the shadow are none that a search would replace.
     effort = upkeep.cost(order.version.members, order.members, order.labelled, state.classes)
     state = replace(landed(state, order), spent=state.spent + effort)
     if order.members:
         state = replace(state, refit_cpu_s=fact.cost.cpu_s)
+    state, told = probation.after(spec, state, order, fact.beside, shadow)
+    if state.is_taking_over:
+        return state, told
+    reign = state.reign
     publish = Publish(
         id=next_id(state),
         version=order.version,
         revision=revision,
         expected="" if reign is None else reign.revision.name,
         labelled=order.labelled,
+        shadow=shadow if probation.is_kept(state, order.version) else None,
     )
-    return launch(state, publish)
+    state, orders = launch(state, publish)
+    return state, told + orders
 
 
 @_learn.register
@@ -250,6 +239,9 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
     if isinstance(order, Refit | Publish) and state.reign is not None:
         # As if it had been fitted: not before more labels have come is it tried again.
         state = replace(state, reign=replace(state.reign, labelled=order.labelled))
+    if isinstance(order, Publish) and state.reign is not None:
+        # Perhaps its shadow was stored already, under a number that is not used twice.
+        state = replace(state, reign=replace(state.reign, probation=None))
     return state, (told,)
 
 
@@ -264,6 +256,7 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         revision=fact.revision,
         labelled=0 if order is None else order.labelled,
         judged=_judged_before(state.reign, fact.version.number),
+        probation=None if order is None else probation.entered(spec, state, order),
     )
     state = replace(state, reign=reign, versions=max(state.versions, fact.version.number))
     if is_first:
@@ -273,10 +266,12 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
             checked_seq=fact.revision.fitted_as_of,
             ticked_at=fact.now,
         )
-    if order is None:
+    if order is None or (is_first and order.recall is not None):
         # Found in the registry; how many labels its last study had is not known.
         known = max(state.studied_labelled, state.labelled, spec.watch.min_rows)
-        return replace(state, studied_labelled=known), ()
+        state = replace(state, studied_labelled=known)
+    if order is None:
+        return state, ()
     state, told = landed(state, order), (announcement(order),)
     if state.studies or fact.revision.name != "1.1":
         return state, told
@@ -290,8 +285,13 @@ def _spent(spec: ModelSpec, reign: Reign, verdict: Verdict) -> Reign:
 
 
 def _judged_before(reign: Reign | None, version: int) -> int:
-    """Challengers that a reign has seen; a new version begins a new reign."""
-    return reign.judged if reign is not None and reign.version.number == version else 0
+    """Challengers that a reign has seen; a new version begins a new one, a recalled one goes on."""
+    if reign is None:
+        return 0
+    if reign.version.number == version:
+        return reign.judged
+    shadow = None if reign.probation is None else reign.probation.shadow
+    return shadow.judged if shadow is not None and shadow.version.number == version else 0
 
 
 def _look(spec: ModelSpec, state: CareState) -> Answer:
@@ -320,22 +320,6 @@ def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         learned_rows=reign.revision.rows,
     )
     return launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
-
-
-def _standing(spec: ModelSpec, order: Refit, fact: Fitted) -> Standing:
-    """How the members stand after a refit and the labels that came before it."""
-    version, serving = order.version, order.serving
-    if serving is None:
-        is_single = spec.serve.max_members == 1
-        standing = weights.begun(version.members, order.labelled, is_single=is_single)
-        return weights.bounded(standing, fact.predict_ms, spec.serve.max_predict_ms)
-    standing = serving.standing
-    if fact.came is not None:
-        prior = [member.weight for member in version.members]
-        standing = weights.followed(standing, prior, fact.came.losses)
-        standing = upkeep.learned(standing, fact.came)
-    standing = weights.bounded(standing, fact.predict_ms, spec.serve.max_predict_ms)
-    return upkeep.refitted(standing, order.members, order.labelled)
 
 
 def _new_version(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retuned_pipelines import upkeep
+from retuned_pipelines.care import probation
 from retuned_pipelines.care.orders import Judge, Refit
 from retuned_pipelines.care.state import Choice
 from retuned_pipelines.care.step import (
@@ -65,24 +66,34 @@ def refresh(
     else:
         why = "No gain: the last fits cut the loss by next to nothing, none is due; weights follow."
         state, told = decide_nothing(state, reason, why, saved=saved)
-    state, orders = refit(state, reign.version, due)
+    state, orders = refit(spec, state, reign.version, due)
     return state, told + orders
 
 
-def refit(state: CareState, version: Version, positions: tuple[int, ...] | None = None) -> Answer:
+def refit(
+    spec: ModelSpec, state: CareState, version: Version, positions: tuple[int, ...] | None = None
+) -> Answer:
     """Order a version's members to be fitted; all of them where none are named."""
     reign = state.reign
     is_serving = reign is not None and reign.version.number == version.number
+    serving = reign.revision if reign is not None and is_serving else None
+    shadow = probation.beside(spec, reign, version)
     order = Refit(
         id=next_id(state),
         as_of=state.last_seq,
         version=version,
         labelled=state.labelled,
         members=tuple(range(len(version.members))) if positions is None else positions,
-        serving=reign.revision if reign is not None and is_serving else None,
+        serving=serving,
         changed_seq=state.changed_seq,
         wants_elder=upkeep.is_dear(state.labelled),
+        shadow=shadow,
+        compared=probation.compared_until(reign),
     )
+    if shadow is not None:
+        standing = None if serving is None else serving.standing
+        members = probation.alone(spec, state, shadow, version, standing)
+        order = replace(order, shadow_members=members)
     return launch(state, order)
 
 

@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import TypeVar
 
 from retuned_pipelines.care.orders import Boundary, Judge, Measure, Publish, Refit, Study, Work
+from retuned_pipelines.evaluate.sequential import Probation
 from retuned_pipelines.recipe import Recipe
-from retuned_pipelines.version import Revision, Version
+from retuned_pipelines.version import Revision, Shadow, Version
 
 
 class Choice(StrEnum):
@@ -42,6 +43,21 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OnProbation:
+    """How a champion has done beside the one before it.
+
+    Attributes:
+        shadow: the one before.
+        pairs: what the losses of both say so far.
+        compared: newest sequence number of labels on which they were compared.
+    """
+
+    shadow: Shadow
+    pairs: Probation
+    compared: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reign:
     """The champion as the care sees it.
 
@@ -50,12 +66,14 @@ class Reign:
         revision: what answers requests.
         labelled: labelled rows that were known when the revision was made.
         judged: challengers that the gate compared with it, on enough evidence to tell.
+        probation: how it does beside its predecessor; None where that is no question (any more).
     """
 
     version: Version
     revision: Revision
     labelled: int
     judged: int = 0
+    probation: OnProbation | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
