@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Beside, Standing, Version
 
+ALONE = 4.0
+"""How much longer than usual members wait that are fitted for the shadow alone. They had to leave
+because they carried the least weight, and a fit that is a little old makes the shadow no better."""
+
 WHO = "retuned"
 """Who rolls back where no operator does."""
 
@@ -80,7 +84,7 @@ def alone(
         shadow.version.members,
         shadow.revision.standing,
         state.labelled,
-        spec.watch.refresh_share,
+        ALONE * spec.watch.refresh_share,
     )
     return tuple(position for position in due if position not in others)
 
