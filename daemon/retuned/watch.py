@@ -143,14 +143,16 @@ def score_members(  # noqa: PLR0913 (what is scored, on what, how far)
         return Scored()
     outputs = champion.member_outputs(came.features)
     mixed = champion.mixed(outputs)
-    before = log.scored(came.seq)
+    is_first = came.label_seq > compared
+    if shadow is not None:
+        # What was scored when both were compared has been corrected since; a label counts once.
+        before = log.scored(came.seq)
+        is_first &= (before < 0) | (before > compared)
     new = np.flatnonzero(came.label_seq > log.last_scored())
     if len(new):
         _store_losses(spec, log, champion, came.take(new), mixed[new], served=served)
     beside = None
     if shadow is not None:
-        # What was scored when both were compared has been corrected since; a label counts once.
-        is_first = (came.label_seq > compared) & ((before < 0) | (before > compared))
         beside = _beside(spec, came, champion, outputs, shadow, is_first)
     if len(came) < MIN_SCORED:
         return Scored(None, beside)

@@ -214,9 +214,9 @@ class Workshop:
         proven = {name for name in artifacts if (fits / name).exists()}
         before = self.stage.of(spec.name)
         with self.turns.of(spec.name):
-            self._shelve(work.shadow)
             crowned = self._crown(spec, work, artifacts, event)
             self.stage.crown(crowned, artifacts, proven=proven)
+            self._keep(work)
         self.registry.prune(crowned, None if before is None else before.crowned.revision)
         # A model has one takeover at a time: what else waits there retired, or is of one let go.
         for path in fits.glob("*"):
@@ -249,16 +249,18 @@ class Workshop:
                 raise
             return publish()
 
-    def _shelve(self, shadow: Shadow | None) -> None:
-        """Keep who stands in shadow where it can be had from when it has to come back."""
-        if shadow is None:
+    def _keep(self, work: Publish) -> None:
+        """Store the shadow's revision, so that it can come back; the champion serves already."""
+        if work.shadow is None:
             return
-        model, names = shadow.version.model, set(shadow.revision.artifacts) - {""}
-        self.registry.shelve(
-            shadow.version,
-            shadow.revision,
-            artifacts={name: self._artifact(model, name) for name in names},
-        )
+        revision = work.shadow.revision
+        fits = self.bench.fits(revision.model)
+        own = {*revision.artifacts} - {"", *work.revision.artifacts}
+        new = {name: (fits / name).read_bytes() for name in own if (fits / name).exists()}
+        try:
+            self.registry.keep(revision, new)
+        except PermanentError as error:
+            _log.warning("%s", error, extra={"action": "shadow_lost", "model": revision.model})
 
     def _artifacts(self, work: Publish) -> dict[str, bytes]:
         model = work.version.model

@@ -127,15 +127,15 @@ class Registry:
         )
         raise Conflict(message)
 
-    def shelve(
-        self, version: Version, revision: Revision, *, artifacts: Mapping[str, bytes]
-    ) -> None:
-        """(stand-in until merged)"""
-        self._store(version.model, revision, artifacts)
+    def keep(self, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
+        """Keep a revision of a version that served before (stand-in)."""
+        model = revision.model
+        for name, data in artifacts.items():
+            store.store(self._redis, model, name, data)
         sealed = manifests.sealed_revision(revision, self._key)
         with translated():
             self._redis.hsetnx(
-                keys.revisions(version.model, version.number), str(revision.number), sealed
+                keys.revisions(model, revision.version), str(revision.number), sealed
             )
 
     def champion(self, model: str) -> Crowned | None:
