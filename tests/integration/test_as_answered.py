@@ -167,7 +167,7 @@ def test_members_are_weighed_by_what_they_answer_now(numbers: World) -> None:
     numbers.rows(*names)
     numbers.answered([9.0] * 20, *names, by="1.1")
     until = numbers.labels(1.0, *names)
-    came = score_members(NUMBERS, numbers.log, always(0.0), until, served=numbers.served)
+    came = score_members(NUMBERS, numbers.log, always(0.0), until, served=numbers.served).came
     assert came is not None
     assert [row[0] for row in came.losses] == [1.0, 1.0]
     assert set(numbers.losses().values()) == {8.0}

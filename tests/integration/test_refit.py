@@ -30,7 +30,7 @@ from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import NO_COST
 from retuned_pipelines.spec import ModelSpec, ServePolicy
-from retuned_pipelines.version import Came, Revision
+from retuned_pipelines.version import Came, Revision, Shadow
 
 SPEC = ModelSpec(
     name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error", time="t"
@@ -115,13 +115,13 @@ def test_all_members_of_a_new_version_are_fitted_and_can_be_loaded(
     log: RowLog, tmp_path: Path
 ) -> None:
     found = fitted(log, tmp_path, order(0, 1, 2, 3))
-    assert len(set(found.artifacts)) == len(RECIPES)
-    for name, recipe in zip(found.artifacts, RECIPES, strict=True):
+    assert len(set(found.made.artifacts)) == len(RECIPES)
+    for name, recipe in zip(found.made.artifacts, RECIPES, strict=True):
         data = (tmp_path / "fits" / "demo" / name).read_bytes()
         assert hashlib.sha256(data).hexdigest() == name
         assert artifact.load(data).recipe == recipe
-    assert (found.rows, found.first_seq, found.last_seq) == (ROWS, 1, 2 * ROWS - 100)
-    assert found.predict_ms == (0.0,) * len(RECIPES)
+    assert (found.made.rows, found.made.first_seq, found.made.last_seq) == (ROWS, 1, 2 * ROWS - 100)
+    assert found.made.predict_ms == (0.0,) * len(RECIPES)
     assert found.cost.cpu_s > 0
     assert not list((tmp_path / "windows").iterdir())
 
@@ -133,10 +133,10 @@ def serving() -> Revision:
 
 def test_who_is_not_fitted_keeps_the_artifact(log: RowLog, tmp_path: Path) -> None:
     found = fitted(log, tmp_path, order(2, serving=serving()))
-    one, two, three, gone = found.artifacts
+    one, two, three, gone = found.made.artifacts
     assert (one, two, gone) == ("one", "two", "")
     assert artifact.load((tmp_path / "fits" / "demo" / three).read_bytes()).recipe == RECIPES[2]
-    assert found.predict_ms == (1.0, 2.0, 0.0, 4.0)
+    assert found.made.predict_ms == (1.0, 2.0, 0.0, 4.0)
 
 
 def test_what_a_revision_learned_from_is_that_of_all_its_members(
@@ -144,16 +144,16 @@ def test_what_a_revision_learned_from_is_that_of_all_its_members(
 ) -> None:
     found = fitted(log, tmp_path, order(2, serving=serving()))
     # The member of 120 rows is new; the others still know the oldest ones.
-    assert (found.rows, found.first_seq, found.last_seq) == (300, 1, 2 * ROWS - 100)
+    assert (found.made.rows, found.made.first_seq, found.made.last_seq) == (300, 1, 2 * ROWS - 100)
 
 
 def test_where_nobody_is_fitted_only_the_losses_are_handed_on(log: RowLog, tmp_path: Path) -> None:
     before, executor, came = serving(), Recording(), Came(((1.0, 2.0, 3.0, 4.0),))
     found = fitted(log, tmp_path, order(serving=before), executor=executor, came=came)
     assert executor.calls == []
-    assert found.artifacts == before.artifacts
-    assert found.predict_ms == before.predict_ms
-    assert (found.rows, found.first_seq, found.last_seq) == (300, 1, 600)
+    assert found.made.artifacts == before.artifacts
+    assert found.made.predict_ms == before.predict_ms
+    assert (found.made.rows, found.made.first_seq, found.made.last_seq) == (300, 1, 600)
     assert found.schema_digest == before.schema_digest
     assert found.cost == NO_COST
     assert found.came == came
@@ -161,14 +161,15 @@ def test_where_nobody_is_fitted_only_the_losses_are_handed_on(log: RowLog, tmp_p
 
 def test_a_change_is_told_to_those_who_learn_since_then(log: RowLog, tmp_path: Path) -> None:
     found = fitted(log, tmp_path, order(3, changed_seq=400))
-    assert (found.rows, found.first_seq) == (200, 401)
-    assert fitted(log, tmp_path, order(3)).rows == ROWS
+    assert (found.made.rows, found.made.first_seq) == (200, 401)
+    assert fitted(log, tmp_path, order(3)).made.rows == ROWS
 
 
 def answers(found: Fitted, directory: Path) -> list[list[float]]:
     """What each member answers to some rows; the bytes of equal models differ."""
     models = [
-        artifact.load((directory / "fits" / "demo" / name).read_bytes()) for name in found.artifacts
+        artifact.load((directory / "fits" / "demo" / name).read_bytes())
+        for name in found.made.artifacts
     ]
     return [model.predict(np.linspace(-2, 2, 9)[:, None]).tolist() for model in models]
 
@@ -196,13 +197,15 @@ def test_child_processes_fit_the_same_as_this_one(log: RowLog, tmp_path: Path) -
         executor.close()
     here = fitted(log, tmp_path / "here", order(0, 1, 2, 3))
     assert answers(apart, tmp_path / "apart") == answers(here, tmp_path / "here")
-    assert replace(apart, cost=NO_COST, artifacts=()) == replace(here, cost=NO_COST, artifacts=())
+    nameless = replace(here.made, artifacts=())
+    assert replace(apart.made, artifacts=()) == nameless
+    assert replace(apart, cost=NO_COST, made=nameless) == replace(here, cost=NO_COST, made=nameless)
 
 
 def test_a_row_is_timed_only_where_time_counts(log: RowLog, tmp_path: Path) -> None:
     hasty = replace(SPEC, serve=ServePolicy(max_predict_ms=5.0))
     found = fitted(log, tmp_path, order(0, 1, 2, 3), spec=hasty)
-    assert all(ms > 0 for ms in found.predict_ms)
+    assert all(ms > 0 for ms in found.made.predict_ms)
 
 
 def test_a_member_that_cannot_be_fitted_is_told(log: RowLog, tmp_path: Path) -> None:
@@ -210,3 +213,25 @@ def test_a_member_that_cannot_be_fitted_is_told(log: RowLog, tmp_path: Path) -> 
     wanted = replace(order(1), version=version_of((TREES, bad)))
     with pytest.raises(PermanentError, match="version 1 could not be fitted: LightGBMError"):
         fitted(log, tmp_path, wanted)
+
+
+def test_a_shadow_shares_the_champion_s_fits_and_has_others_made_for_it_alone(
+    log: RowLog, tmp_path: Path
+) -> None:
+    before = reign_of((RECIPES[0], RECIPES[3], RECIPES[1]), as_of=600, artifacts=("a", "b", "c"))
+    shadow = Shadow(version=before.version, revision=before.revision)
+    wanted = replace(
+        order(0, serving=serving()),
+        version=version_of(RECIPES[:3]),
+        shadow=shadow,
+        shadow_members=(1,),
+    )
+    wanted = replace(wanted, serving=replace(serving(), artifacts=("one", "two", "three")))
+    found = fitted(log, tmp_path, wanted)
+    assert found.shadow is not None
+    mine, alone, kept = found.shadow.artifacts
+    assert mine == found.made.artifacts[0]
+    assert artifact.load((tmp_path / "fits" / "demo" / alone).read_bytes()).recipe == RECIPES[3]
+    # The champion's fit of it is an older one, which the shadow has already.
+    assert kept == "c"
+    assert found.made.artifacts[1:] == ("two", "three")

@@ -14,7 +14,7 @@ import pytest
 from tests.reigns import reign_of
 from tests.samples import window_of
 
-from retuned.ingest.parse import JSON, parse_rows
+from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.rows.log import RowLog
 from retuned.serve.champion import Champion
 from retuned.watch import MAX_SCORED, MIN_SCORED, score_matured, score_members
@@ -86,7 +86,7 @@ def test_members_are_scored_on_parts_of_ten_labels_at_least_in_their_order(
 ) -> None:
     truth = np.arange(float(labels))
     until = come(log, truth.tolist())
-    found = score_members(NUMBERS, log, champion(always(0.0), always(-1.0)), until)
+    found = score_members(NUMBERS, log, champion(always(0.0), always(-1.0)), until).came
     assert found is not None
     assert found.elder == ()
     expected = [part.mean() for part in np.array_split(truth, parts)]
@@ -106,10 +106,10 @@ def test_too_few_labels_tell_nothing_of_the_members_and_are_scored_all_the_same(
 ) -> None:
     until = come(log, [1.0] * (MIN_SCORED - 1))
     both = champion(always(0.0), always(1.0))
-    assert score_members(NUMBERS, log, both, until) is None
+    assert score_members(NUMBERS, log, both, until).came is None
     assert served(log) == [0.5] * (MIN_SCORED - 1)
     # They are not lost for the members: with the next ones they are enough.
-    found = score_members(NUMBERS, log, both, come(log, [1.0]))
+    found = score_members(NUMBERS, log, both, come(log, [1.0])).came
     assert found is not None
     assert found.losses == ((1.0, 0.0),)
     assert served(log) == [0.5] * MIN_SCORED
@@ -118,11 +118,11 @@ def test_too_few_labels_tell_nothing_of_the_members_and_are_scored_all_the_same(
 def test_labels_that_the_revision_knew_say_nothing(log: RowLog) -> None:
     known = come(log, [100.0] * 30)
     until = come(log, [1.0] * 30)
-    found = score_members(NUMBERS, log, champion(always(0.0), as_of=known), until)
+    found = score_members(NUMBERS, log, champion(always(0.0), as_of=known), until).came
     assert found is not None
     assert column(found.losses, 0) == [1.0] * 3
     assert served(log) == [1.0] * 30
-    assert score_members(NUMBERS, log, champion(always(0.0), as_of=until), until) is None
+    assert score_members(NUMBERS, log, champion(always(0.0), as_of=until), until).came is None
     assert served(log) == [1.0] * 30
 
 
@@ -130,19 +130,19 @@ def test_what_a_check_has_scored_counts_for_the_members_and_is_stored_once(log: 
     only = champion(always(0.0))
     score_matured(NUMBERS, log, only, come(log, [1.0] * 20))
     until = come(log, [3.0] * 20)
-    found = score_members(NUMBERS, log, only, until)
+    found = score_members(NUMBERS, log, only, until).came
     assert found is not None
     assert column(found.losses, 0) == [1.0, 1.0, 3.0, 3.0]
     assert served(log) == [1.0] * 20 + [3.0] * 20
     # The order may be carried out again after a crash: with the same result.
-    assert score_members(NUMBERS, log, only, until) == found
+    assert score_members(NUMBERS, log, only, until).came == found
     assert served(log) == [1.0] * 20 + [3.0] * 20
 
 
 def test_of_many_labels_at_once_some_are_scored_evenly(log: RowLog) -> None:
     truth = np.arange(5.0 * MAX_SCORED)
     until = come(log, truth.tolist())
-    found = score_members(NUMBERS, log, champion(always(0.0)), until)
+    found = score_members(NUMBERS, log, champion(always(0.0)), until).came
     assert found is not None
     expected = [part.mean() for part in np.array_split(truth, BLOCKS)]
     assert column(found.losses, 0) == pytest.approx(expected, rel=0.01)
@@ -157,7 +157,7 @@ def test_of_many_labels_at_once_some_are_scored_evenly(log: RowLog) -> None:
 def test_a_retired_member_has_no_loss(log: RowLog) -> None:
     until = come(log, [1.0] * 20)
     both = champion(None, always(0.0), weights=(0.0, 1.0))
-    found = score_members(NUMBERS, log, both, until)
+    found = score_members(NUMBERS, log, both, until).came
     assert found is not None
     assert np.isnan(column(found.losses, 0)).all()
     assert column(found.losses, 1) == [1.0, 1.0]
@@ -167,7 +167,7 @@ def test_a_retired_member_has_no_loss(log: RowLog) -> None:
 def test_former_fits_are_scored_where_somebody_asks(log: RowLog) -> None:
     until = come(log, [1.0] * 20)
     both = champion(always(0.0), always(0.5), elder=(None, always(-1.0)))
-    found = score_members(NUMBERS, log, both, until, wants_elder=True)
+    found = score_members(NUMBERS, log, both, until, wants_elder=True).came
     assert found is not None
     assert column(found.losses, 1) == [0.5, 0.5]
     assert column(found.elder, 1) == [2.0, 2.0]
@@ -180,7 +180,7 @@ def test_a_class_that_nobody_knows_is_as_wrong_as_can_be(tmp_path: Path) -> None
         until = come(log, ["a"] * 10 + ["new"] * 10, CLASSES)
         both = champion(shares('"a"', '"b"'), shares('"b"', '"c"'), weights=(1.0, 0.0))
         assert both.classes == ('"a"', '"b"', '"c"')
-        found = score_members(CLASSES, log, both, until)
+        found = score_members(CLASSES, log, both, until).came
         assert found is not None
         # For weights a miss counts as a probability of 1 in 1,000, as that of a class never seen.
         assert column(found.losses, 0) == pytest.approx([math.log(2), math.log(1000)])
@@ -188,3 +188,89 @@ def test_a_class_that_nobody_knows_is_as_wrong_as_can_be(tmp_path: Path) -> None
         assert served(log, CLASSES) == pytest.approx([math.log(2)] * 10 + [15 * math.log(10)] * 10)
     finally:
         log.close()
+
+
+# Beside the champion before
+
+
+def before(*models: FittedModel) -> Champion:
+    """A champion whose artifacts are its own."""
+    crowned = reign_of(
+        [CONSTANT] * len(models), as_of=0, artifacts=[f"b{n}" for n in range(len(models))]
+    )
+    return Champion.of(crowned, models)
+
+
+def relabel(log: RowLog, row: int, label: float) -> int:
+    """Correct a label; returns its sequence number."""
+    sent = parse_labels(orjson.dumps([{"id": row, "label": label}]), JSON, NUMBERS)
+    return log.append_labels(sent.batch).last_seq
+
+
+def test_a_champion_is_compared_with_its_shadow_on_every_label_in_their_order(
+    log: RowLog,
+) -> None:
+    until = come(log, [1.0, 2.0, 4.0])
+    found = score_members(
+        NUMBERS, log, champion(always(0.0)), until, shadow=before(always(2.0))
+    ).beside
+    assert found is not None
+    assert found.differences == (1.0 - 1.0, 2.0 - 0.0, 4.0 - 2.0)
+    assert found.until == until
+    assert found.came is None
+
+
+def test_the_shadow_s_members_are_scored_for_its_own_weights(log: RowLog) -> None:
+    until = come(log, [1.0] * MIN_SCORED)
+    shadow = before(always(0.0), always(3.0))
+    scored = score_members(NUMBERS, log, champion(always(1.0)), until, shadow=shadow)
+    assert scored.beside is not None
+    assert scored.beside.came is not None
+    assert scored.beside.came.losses == ((1.0, 2.0),)
+    # Its answer is the mean of both: 1.5.
+    assert scored.beside.differences == (-0.5,) * MIN_SCORED
+    assert served(log) == [0.0] * MIN_SCORED
+
+
+def test_labels_that_were_compared_before_and_corrections_of_them_count_no_more(
+    log: RowLog,
+) -> None:
+    both = champion(always(0.0)), before(always(1.0))
+    first = come(log, [1.0] * 4)
+    score_members(NUMBERS, log, both[0], first, shadow=both[1])
+    relabel(log, 2, 9.0)
+    until = come(log, [2.0])
+    found = score_members(NUMBERS, log, both[0], until, shadow=both[1], compared=first).beside
+    assert found is not None
+    assert found.differences == (1.0,)
+
+
+def test_a_check_in_between_takes_no_label_from_the_comparison(log: RowLog) -> None:
+    both = champion(always(0.0)), before(always(1.0))
+    until = come(log, [1.0] * 4)
+    score_matured(NUMBERS, log, both[0], until)
+    found = score_members(NUMBERS, log, both[0], until, shadow=both[1]).beside
+    assert found is not None
+    assert found.differences == (1.0,) * 4
+
+
+def test_classes_that_only_one_of_both_knows_are_compared_all_the_same(tmp_path: Path) -> None:
+    log = RowLog(tmp_path / "classes.sqlite", Task.MULTICLASS)
+    try:
+        until = come(log, ["a", "c"], CLASSES)
+        sure, unsure = champion(shares('"a"', '"a"', '"b"')), before(shares('"a"', '"b"', '"c"'))
+        found = score_members(CLASSES, log, sure, until, shadow=unsure).beside
+    finally:
+        log.close()
+    assert found is not None
+    assert found.differences[0] < 0
+    assert found.differences[1] > 0
+
+
+def test_members_that_both_have_answer_once(log: RowLog) -> None:
+    until = come(log, [1.0] * MIN_SCORED)
+    # Of the same artifact as the champion's: what stands in its place is never asked.
+    same = champion(always(99.0))
+    found = score_members(NUMBERS, log, champion(always(0.0)), until, shadow=same).beside
+    assert found is not None
+    assert found.differences == (0.0,) * MIN_SCORED
