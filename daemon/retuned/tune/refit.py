@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from retuned.rows.log import RowLog
     from retuned.tune.bench import Bench
     from retuned_pipelines.care.orders import Refit
+    from retuned_pipelines.provenance import Provenance
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.search.trial import Cost
     from retuned_pipelines.spec import ModelSpec
@@ -56,9 +57,13 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
         fits = _fitted(spec, order, log, bench)
     artifacts = [""] * len(order.version.members) if serving is None else list(serving.artifacts)
     predict_ms = [0.0] * len(artifacts) if serving is None else list(serving.predict_ms)
+    provenance: list[Provenance | None] = [None] * len(artifacts)
+    if serving is not None:
+        provenance = _known(serving)
     for position, result in fits.results.items():
         artifacts[position] = result.sha256
         predict_ms[position] = result.predict_ms
+        provenance[position] = result.provenance
     largest = max((result.rows for result in fits.results.values()), default=0)
     if serving is not None:
         largest = max(largest, serving.rows)
@@ -80,7 +85,13 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
         libraries=libraries(),
         cost=fits.cost,
         came=came,
+        provenance=tuple(provenance),
     )
+
+
+def _known(serving: Revision) -> list[Provenance | None]:
+    """From what the members that serve were fitted; revisions of an earlier release do not say."""
+    return list(serving.provenance or [None] * len(serving.artifacts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,18 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from retuned_pipelines import ensemble, upkeep, weights
-from retuned_pipelines.care import retune
+from retuned_pipelines.care import retune, shelf
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
+    Brought,
     Called,
     Fact,
     Fitted,
     Judged,
     Measured,
     Published,
+    Shelved,
     Studied,
     Ticked,
 )
@@ -35,6 +37,7 @@ from retuned_pipelines.care.orders import (
     Notify,
     Publish,
     Refit,
+    Shelve,
     Study,
     announcement,
 )
@@ -43,6 +46,7 @@ from retuned_pipelines.care.state import CareState, Challenger, Reign
 from retuned_pipelines.care.step import (
     Answer,
     decide_nothing,
+    is_imported,
     landed,
     launch,
     members,
@@ -216,6 +220,7 @@ def _fitted(fact: Fitted, spec: ModelSpec, state: CareState) -> Answer:
         first_time=fact.first_time,
         last_time=fact.last_time,
         seed=fact.seed,
+        provenance=fact.provenance,
     )
     effort = upkeep.cost(order.version.members, order.members, order.labelled, state.classes)
     state = replace(landed(state, order), spent=state.spent + effort)
@@ -284,6 +289,17 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     return state, (*told, *orders)
 
 
+@_learn.register
+def _brought(fact: Brought, spec: ModelSpec, state: CareState) -> Answer:
+    return shelf.shelve(spec, state, fact)
+
+
+@_learn.register
+def _shelved(fact: Shelved, _spec: ModelSpec, state: CareState) -> Answer:
+    order = state.in_flight(fact.order, Shelve)
+    return (state, ()) if order is None else shelf.shelved(state, order)
+
+
 def _spent(spec: ModelSpec, reign: Reign, verdict: Verdict) -> Reign:
     """Count a challenger, if its losses were looked at: a chance for luck to decide."""
     return replace(reign, judged=reign.judged + 1) if is_evidence(spec, verdict) else reign
@@ -343,7 +359,7 @@ def _new_version(
 ) -> Version:
     return Version(
         model=spec.name,
-        number=state.versions + 1,
+        number=state.next_version,
         members=_crowned(spec, state, order, verdict),
         verdict=verdict,
         study=order.study,
@@ -358,7 +374,9 @@ def _crowned(
     """The members of the version that won, or of the first one."""
     most = spec.serve.max_members
     if state.reign is not None:
-        return ensemble.joined(members(state.reign), order.challenger, most)
+        # What was imported cannot be refitted with the others: it was met alone, and goes.
+        others = () if is_imported(state.reign) else members(state.reign)
+        return ensemble.joined(others, order.challenger, most)
     return ensemble.founded(
         spec.task,
         state.labelled,
