@@ -101,7 +101,6 @@ class Exchange:
                 version=sealed.version,
                 revision=sealed.revision,
                 models=(None,) * len(sealed.revision.artifacts),
-                span=self._span(spec, sealed),
                 release=self.release,
                 python=platform.python_version(),
             )
@@ -166,23 +165,14 @@ class Exchange:
                     continue
                 message = (
                     f"the artifacts of {model} {sealed.revision.name} are no longer kept "
-                    f"({error}); those of the champion and of the one before it are"
+                    f"({error}). Kept are those of the champion, of pinned and of the newest versions "
+                    "(RETUNED_REGISTRY__KEEP_VERSIONS)"
                 )
                 raise NotExportable(message) from error
             if hashlib.sha256(data).hexdigest() != name:
                 message = f"artifact {name[:12]} of {model} was changed on disk"
                 raise NotExportable(message)
             (folder / name).write_bytes(data)
-
-    def _span(self, spec: ModelSpec, sealed: Sealed) -> tuple[int, int] | None:
-        revision = sealed.revision
-        if not revision.rows:
-            return None
-        window = self._log(spec).window(
-            as_of=revision.fitted_as_of, first_seq=revision.first_seq, labelled=True
-        )
-        window = window.newest(revision.rows)
-        return (int(window.time[0]), int(window.time[-1])) if len(window) else None
 
     def _run(
         self,

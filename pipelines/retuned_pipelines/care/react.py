@@ -283,7 +283,7 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         known = max(state.studied_labelled, state.labelled, spec.watch.min_rows)
         return replace(state, studied_labelled=known), ()
     state, told = landed(state, order), (announcement(order),)
-    if state.studies or fact.revision.name != "1.1":
+    if state.studies or fact.version.parent or fact.revision.number > 1:
         return state, told
     state, orders = retune.first(spec, state)
     return state, (*told, *orders)

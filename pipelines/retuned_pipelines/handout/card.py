@@ -67,11 +67,11 @@ def _data(manifest: Manifest) -> Iterator[str]:
         f"{revision.last_seq:,}, as known at {revision.fitted_as_of:,}."
     )
     yield ""
-    if manifest.span is None:
-        yield "The rows are no longer kept, so their times cannot be told."
+    if not revision.last_time:
+        yield "An earlier release made it, which did not write down their times."
     else:
-        first, last = (_moment(us) for us in manifest.span)
-        yield f"Times of those rows that are still kept: {first} to {last} (UTC)."
+        first, last = (_moment(us) for us in (revision.first_time, revision.last_time))
+        yield f"Times of those rows: {first} to {last} (UTC)."
 
 
 def _recipes(manifest: Manifest) -> Iterator[str]:

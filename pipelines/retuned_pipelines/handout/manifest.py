@@ -44,8 +44,6 @@ class Manifest:
         version: its version.
         revision: the revision itself.
         models: its fitted members; None for those that are not asked.
-        span: times of the first and the last row learned from, microseconds since the epoch; None
-            where they are no longer kept.
         release: retuned's own version.
         python: Python's.
     """
@@ -55,7 +53,6 @@ class Manifest:
     version: Version
     revision: Revision
     models: tuple[FittedModel | None, ...]
-    span: tuple[int, int] | None
     release: str
     python: str
 
