@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from retuned_pipelines.recipe import Past
+from retuned_pipelines.recipe import FOREIGN_FAMILY, Past
 from retuned_pipelines.version import Standing
 from retuned_pipelines.weights import serving
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 _FAMILIES = {"lightgbm": "LightGBM", "linear": "linear model", "forest": "random forest"}
-_IMPORTED = "imported"
 _LEAVES, _RATE = 31, 0.1
 """LightGBM's defaults."""
 
@@ -25,7 +24,7 @@ _LOSSES = {"regression_l1": "absolute error", "huber": "Huber loss"}
 def recipe_in_words(recipe: Mapping[str, Any]) -> str:
     """Say in a few words what a recipe (in its JSON form) is."""
     params = recipe["params"]
-    if recipe["family"] == _IMPORTED:
+    if recipe["family"] == FOREIGN_FAMILY:
         return f"imported {params['estimator']}"
     told = [recipe["family"]]
     if "num_leaves" in params:
@@ -39,7 +38,7 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> str:
 def recipe_in_short(recipe: Mapping[str, Any]) -> str:
     """Say in a legend's few words what makes a recipe differ from its family's default."""
     params, past = recipe["params"], Past(**recipe["past"])
-    if recipe["family"] == _IMPORTED:
+    if recipe["family"] == FOREIGN_FAMILY:
         return f"imported {params['estimator']}"
     told = [_FAMILIES.get(recipe["family"], recipe["family"])]
     if params.get("num_leaves", _LEAVES) != _LEAVES:

@@ -29,6 +29,7 @@ from tests.integration.door import FEATURE, Door, world
 from retuned.cli import FAILED, OK, USAGE, main
 from retuned.exchange.again import Finding
 from retuned.registry import keys
+from retuned.registry.events import Event, EventKind
 from retuned.registry.pointer import Crowned
 from retuned.registry.shelf import Sealed
 from retuned.runtime.libraries import libraries
@@ -69,6 +70,32 @@ def told_by(program: Path, asked: list[dict[str, Any]]) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
+
+
+def feed(door: Door, start: int, end: int) -> None:
+    found, labels = world(start, end)
+    door.post(f"{BASE}/rows", found)
+    door.post(f"{BASE}/labels", labels)
+    door.house.settle()
+
+
+def crown(door: Door, number: int) -> None:
+    """Make a kept version the champion, and let the keeper take care of it."""
+    house, spec = door.house, door.house.spec
+    before, kept = house.registry.champion("bikes"), house.registry.sealed("bikes", number)
+    event = Event(id="by hand", at=1.0, model="bikes", kind=EventKind.PROMOTED, body={})
+    names = set(kept.revision.artifacts)
+    house.registry.publish(
+        kept.version,
+        kept.revision,
+        expected="" if before is None else before.revision.name,
+        artifacts={name: house.registry.artifact("bikes", name) for name in names},
+        event=event,
+    )
+    found = house.workshop.adopt(spec)
+    assert found is not None
+    house.keeper.accept(found)
+    house.settle()
 
 
 @contextmanager
@@ -253,6 +280,38 @@ def test_a_foreign_model_becomes_a_version_that_does_not_serve(fresh: Door) -> N
     # Numbers are never used twice.
     numbers = [v["number"] for v in fresh.get(f"{BASE}/versions").json()["items"]]
     assert len(set(numbers)) == len(numbers)
+
+
+def test_an_imported_champion_stays_as_it_is_until_a_challenger_beats_it(fresh: Door) -> None:
+    house = fresh.house
+    feed(fresh, 0, 300)
+    path = f"{BASE}/versions?who=ann"
+    number = fresh.send(path, foreign([FEATURE, "side"]), "application/octet-stream").json()[
+        "version"
+    ]
+    house.settle()
+    crown(fresh, number)
+    assert fresh.get(f"{BASE}/champion").json()["name"] == f"{number}.1"
+    # Nothing of it is fitted anew, however many labels come, and the decisions say why.
+    fresh.post(f"{BASE}/pause", {})
+    feed(fresh, 300, 400)
+    fresh.post(f"{BASE}/resume", {})
+    house.settle()
+    assert fresh.get(f"{BASE}/champion").json()["name"] == f"{number}.1"
+    told = " ".join(" ".join(event.body["reasons"]) for event in house.told("decided"))
+    assert "It was imported, and stays as it is." in told
+    # It knows nothing of this world: what a study finds beats it, and takes over alone.
+    feed(fresh, 400, 1000)
+    fresh.post(f"{BASE}/retune", {})
+    house.settle()
+    champion = fresh.get(f"{BASE}/champion").json()
+    assert champion["version"]["number"] > number
+    assert len(champion["version"]["members"]) == 1
+    verdict = house.told("verdict")[-1].body["verdict"]
+    assert verdict["ruling"] == "promoted"
+    assert "was imported: it was not refitted" in verdict["reasons"][-1]
+    assert not house.told("abandoned")
+    assert not house.told("failed")
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ class Exchange:
                     continue
                 message = (
                     f"the artifacts of {model} {sealed.revision.name} are no longer kept "
-                    f"({error}). Kept are those of the champion, of pinned and of the newest versions "
-                    "(RETUNED_REGISTRY__KEEP_VERSIONS)"
+                    f"({error}). Kept are those of the champion, and of pinned and the newest "
+                    "versions (RETUNED_REGISTRY__KEEP_VERSIONS)"
                 )
                 raise NotExportable(message) from error
             if hashlib.sha256(data).hexdigest() != name:
