@@ -90,9 +90,22 @@ class Api:
         """
         return self._ask("GET", path, params={k: str(v) for k, v in query.items()})
 
-    def post(self, path: str, body: object) -> dict[str, Any]:
-        """Send something; errors as for `get`."""
-        return self._ask("POST", path, json=body)
+    def post(self, path: str, body: object, *, wait_s: float = WAIT_S) -> dict[str, Any]:
+        """Send something and wait so long for the answer; errors as for `get`."""
+        return self._ask("POST", path, json=body, timeout=wait_s)
+
+    def download(self, path: str, **query: object) -> tuple[str, bytes]:
+        """Ask for a file: its name and its bytes; errors as for `get`."""
+        response = self._answer("GET", path, params={k: str(v) for k, v in query.items()})
+        told = response.headers.get("content-disposition", "")
+        return told.partition('filename="')[2].rstrip('"'), response.content
+
+    def upload(self, path: str, data: bytes, **query: object) -> dict[str, Any]:
+        """Send a file; errors as for `get`."""
+        kind = {"content-type": "application/octet-stream"}
+        params = {k: str(v) for k, v in query.items()}
+        response = self._answer("POST", path, params=params, content=data, headers=kind)
+        return dict(response.json())
 
     def delete(self, path: str) -> dict[str, Any]:
         """Let something go; errors as for `get`."""
@@ -127,17 +140,13 @@ class Api:
             )
             raise Unreachable(message) from error
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: dict[str, str] | None = None,
-        json: object = None,
-    ) -> dict[str, Any]:
-        response = self._request(method, path, params=params, json=json)
+    def _ask(self, method: str, path: str, **sent: Any) -> dict[str, Any]:  # noqa: ANN401
+        return dict(self._answer(method, path, **sent).json())
+
+    def _answer(self, method: str, path: str, **sent: Any) -> httpx.Response:  # noqa: ANN401
+        response = self._request(method, path, **sent)
         if response.is_success:
-            return dict(response.json())
+            return response
         message = _told(response)
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             raise TransientError(message)

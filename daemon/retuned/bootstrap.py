@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import retuned
 from retuned.auditing import Auditing
+from retuned.exchange.exchange import Exchange
 from retuned.housekeeping import Housekeeping
 from retuned.http import server
 from retuned.http.app import build
@@ -244,6 +245,9 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
         render=reports.render,
         is_ready=lambda: forwarder.is_up and roster.is_settled,
         metrics=metrics,
+        exchange=Exchange(
+            registry=registry, stage=stage, rows=rows, bench=bench, release=retuned.__version__
+        ),
         clock=clock,
         hosts=frozenset(settings.http.hosts),
         room=room,

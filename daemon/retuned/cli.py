@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_pins(commands)
     _add_quarantine(commands)
     _add_feeding(commands)
+    _add_takeout(commands)
     return parser
 
 
@@ -196,6 +197,35 @@ def _count(text: str) -> int:
     return number
 
 
+def _add_takeout(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    which = "MODEL, MODEL@VERSION or MODEL@VERSION.REVISION"
+    what = "write a model into a folder, with a model card and a program that loads it"
+    export = commands.add_parser("export", help=what, description=what)
+    export.add_argument("model", help=f"{which}; the champion without a version")
+    export.add_argument("--to", type=Path, required=True, metavar="DIR", help="a new folder")
+    export.add_argument(
+        "--format",
+        choices=("skops", "lightgbm", "mlflow"),
+        default="skops",
+        help="scikit-learn's objects as a skops file (default), LightGBM's text where the model "
+        "is one of those, or an MLflow model folder",
+    )
+    export.set_defaults(run=_takeout, deed="export")
+    what = "take in a fitted scikit-learn model (skops) as a version that does not serve yet"
+    bring = commands.add_parser("import", help=what, description=what)
+    bring.add_argument("file", type=Path, help="a skops file")
+    bring.add_argument("--model", required=True, metavar="MODEL", help="whose version it becomes")
+    bring.add_argument("--reason", default="", help="written into the history")
+    bring.set_defaults(run=_takeout, deed="bring")
+    what = "fit a version once more from its rows, and say whether it predicts the same"
+    again = commands.add_parser("reproduce", help=what, description=what)
+    again.add_argument("model", help=which.removeprefix("MODEL, "))
+    again.add_argument("--json", action="store_true", help="print the answer as it came")
+    again.set_defaults(run=_takeout, deed="reproduce")
+    for command in (export, bring, again):
+        _add_address(command)
+
+
 def _add_env_file(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--env-file", type=Path, metavar="FILE", help="the daemon's settings, see configs/"
@@ -269,6 +299,14 @@ def _rotate_key(args: argparse.Namespace) -> int:
 
     rotate_key(args)
     return OK
+
+
+def _takeout(args: argparse.Namespace) -> int:
+    from retuned import takeout  # noqa: PLC0415 (as above)
+
+    return {"export": takeout.export, "bring": takeout.bring, "reproduce": takeout.reproduce}[
+        args.deed
+    ](args)
 
 
 def _wish(args: argparse.Namespace) -> int:

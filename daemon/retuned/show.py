@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from retuned.tell import recipe_in_words, shares_in_words, tell
+from retuned_pipelines.recipe import FOREIGN_FAMILY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -140,7 +141,7 @@ def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
 def _show_version(console: Console, found: Mapping[str, Any]) -> None:
     verdict = found["verdict"]
     lines = [
-        ("version", f"{found['number']}, of study {found['study'] or 'none (default recipe)'}"),
+        ("version", f"{found['number']}, of study {found['study'] or _origin(found)}"),
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
         *_pinned(found.get("pin")),
@@ -159,10 +160,20 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
             for weight, m in zip(_weights(found), members, strict=True)
         ]
     lines += [
-        (f"revision {r['number']}", f"{_moment(r['created_at'])}, learned from {r['rows']:,} rows")
+        (f"revision {r['number']}", f"{_moment(r['created_at'])}, {_learned(r)}")
         for r in found["revisions"][-10:]
     ]
     _print(console, ("", ""), lines)
+
+
+def _origin(version: Mapping[str, Any]) -> str:
+    is_imported = any(m["recipe"]["family"] == FOREIGN_FAMILY for m in version["members"])
+    return "none (imported)" if is_imported else "none (default recipe)"
+
+
+def _learned(revision: Mapping[str, Any]) -> str:
+    rows = revision["rows"]
+    return f"learned from {rows:,} rows" if rows else "it is not known what it learned from"
 
 
 def _pinned(pin: Mapping[str, Any] | None) -> list[tuple[str, str]]:

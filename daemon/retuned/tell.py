@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from retuned_pipelines.recipe import Past
+from retuned_pipelines.recipe import FOREIGN_FAMILY, Past
 from retuned_pipelines.version import Standing
 from retuned_pipelines.weights import serving
 
@@ -24,6 +24,8 @@ _LOSSES = {"regression_l1": "absolute error", "huber": "Huber loss"}
 def recipe_in_words(recipe: Mapping[str, Any]) -> str:
     """Say in a few words what a recipe (in its JSON form) is."""
     params = recipe["params"]
+    if recipe["family"] == FOREIGN_FAMILY:
+        return f"imported {params['estimator']}"
     told = [recipe["family"]]
     if "num_leaves" in params:
         told.append(f"{params['num_leaves']} leaves")
@@ -36,6 +38,8 @@ def recipe_in_words(recipe: Mapping[str, Any]) -> str:
 def recipe_in_short(recipe: Mapping[str, Any]) -> str:
     """Say in a legend's few words what makes a recipe differ from its family's default."""
     params, past = recipe["params"], Past(**recipe["past"])
+    if recipe["family"] == FOREIGN_FAMILY:
+        return f"imported {params['estimator']}"
     told = [_FAMILIES.get(recipe["family"], recipe["family"])]
     if params.get("num_leaves", _LEAVES) != _LEAVES:
         told.append(f"{params['num_leaves']} leaves")
@@ -118,6 +122,9 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
             return (
                 f"{body['kind']} {body['order']} after {body['attempts']} attempts: {body['error']}"
             )
+        case "imported":
+            reason = f": {body['reason']}" if body["reason"] else ""
+            return f"version {body['version']} by {body['who']}{reason}"
         case "restored":
             return f"{body['name']} was put back into a registry that had lost or changed it"
         case "forged":

@@ -10,20 +10,32 @@ from typing import TYPE_CHECKING
 from retuned.custody import Custody, Turns
 from retuned.errors import PermanentError, RetunedError
 from retuned.registry.events import Event, EventKind
+from retuned.registry.pins import Pin
 from retuned.registry.signing import Forged
-from retuned.registry.versions import Conflict
+from retuned.registry.takeover import Conflict
 from retuned.tune.judge import judge
 from retuned.tune.refit import refit
 from retuned.watch import Scored, measure, score_matured, score_members
-from retuned_pipelines.care.facts import Arrived, Fact, Fitted, Judged, Measured, Published, Studied
+from retuned_pipelines.care.facts import (
+    Arrived,
+    Fact,
+    Fitted,
+    Judged,
+    Measured,
+    Published,
+    Shelved,
+    Studied,
+)
 from retuned_pipelines.care.orders import (
     Judge,
     Measure,
     Publish,
     Refit,
+    Shelve,
     Study,
     Work,
     announcement,
+    shelving,
 )
 from retuned_pipelines.version import Beside
 
@@ -38,6 +50,7 @@ if TYPE_CHECKING:
     from retuned.serve.stage import Stage
     from retuned.tune.bench import Bench
     from retuned.tune.study import Studies
+    from retuned_pipelines.care.orders import Notify
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Shadow
 
@@ -139,7 +152,12 @@ class Workshop:
 
     @_do.register(Judge)
     def _judge(self, work: Judge, spec: ModelSpec) -> Judged:
-        return judge(spec, work, self._log(spec), self.bench, self.clock.now())
+        name, rival = work.rival_artifact, b""
+        if name:
+            rival = self.stage.artifacts(spec.name).get(name) or self.registry.artifact(
+                spec.name, name
+            )
+        return judge(spec, work, self._log(spec), self.bench, self.clock.now(), rival=rival)
 
     @_do.register(Refit)
     def _refit(self, work: Refit, spec: ModelSpec) -> Fitted:
@@ -202,14 +220,8 @@ class Workshop:
     def _publish(self, work: Publish, spec: ModelSpec) -> Published:
         artifacts = self._artifacts(work)
         self._score(spec, self._log(spec), work.revision.fitted_as_of)
-        now, notice = self.clock.now(), announcement(work)
-        event = Event(
-            id=f"{spec.name}-{notice.key}",
-            at=now,
-            model=spec.name,
-            kind=EventKind(notice.event),
-            body=notice.body,
-        )
+        now = self.clock.now()
+        event = _event(spec, announcement(work), now)
         fits = self.bench.fits(spec.name)
         proven = {name for name in artifacts if (fits / name).exists()}
         before = self.stage.of(spec.name)
@@ -228,6 +240,23 @@ class Workshop:
             revision=crowned.revision,
             epoch=crowned.epoch,
         )
+
+    @_do.register(Shelve)
+    def _shelve(self, work: Shelve, spec: ModelSpec) -> Shelved:
+        (name,) = work.revision.artifacts
+        path = self.bench.brought(spec.name) / name
+        data = path.read_bytes() if path.exists() else self.registry.artifact(spec.name, name)
+        now = self.clock.now()
+        pin = Pin(version=work.version.number, who=work.who, reason=work.reason, at=now)
+        self.registry.shelve(
+            work.version,
+            work.revision,
+            pin=pin,
+            artifacts={name: data},
+            event=_event(spec, shelving(work), now),
+        )
+        path.unlink(missing_ok=True)
+        return Shelved(now=now, order=work.id)
 
     def _crown(
         self, spec: ModelSpec, work: Publish, artifacts: dict[str, bytes], event: Event
@@ -280,3 +309,14 @@ class Workshop:
 
     def _log(self, spec: ModelSpec) -> RowLog:
         return self.rows.of(spec.name, spec.task)
+
+
+def _event(spec: ModelSpec, notice: Notify, now: float) -> Event:
+    """The event that the registry writes; the journal's has the same id, and counts once."""
+    return Event(
+        id=f"{spec.name}-{notice.key}",
+        at=now,
+        model=spec.name,
+        kind=EventKind(notice.event),
+        body=notice.body,
+    )

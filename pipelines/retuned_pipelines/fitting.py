@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retuned_pipelines.models.families import FAMILIES
+from retuned_pipelines.models.families import SERVED
 from retuned_pipelines.models.family import Plan
 from retuned_pipelines.models.layout import Layout
 
@@ -53,7 +53,7 @@ class FittedModel:
         if len(self.classes) == 1:
             return np.ones((len(matrix), 1))
         matrix = _prepared(self.recipe, matrix, np.full(len(matrix), _NOW))
-        return FAMILIES[self.recipe.family].answer(self.estimator, matrix)
+        return SERVED[self.recipe.family].answer(self.estimator, matrix)
 
 
 def fit(  # noqa: PLR0913 (what a fit depends on)
@@ -87,7 +87,7 @@ def fit(  # noqa: PLR0913 (what a fit depends on)
     layout = Layout.learned(known.schema, known.features)
     classes = classes_of(known) if task.is_classification else ()
     is_constant = len(classes) == 1 or len(known) == 1
-    family = FAMILIES["constant" if is_constant else recipe.family]
+    family = SERVED["constant" if is_constant else recipe.family]
     plan = Plan(task=task, params=recipe.settings, layout=layout, seed=seed, threads=threads)
     estimator = family.build(plan)
     matrix = _prepared(recipe, layout.encode(known.features), -age)
@@ -130,7 +130,7 @@ def _prepared(
     recipe: Recipe, matrix: NDArray[np.float64], time: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The matrix (n, features) as the recipe's family takes it, with the time (n) if wanted."""
-    family = FAMILIES[recipe.family]
+    family = SERVED[recipe.family]
     if math.isfinite(family.largest):
         matrix = np.clip(matrix, -family.largest, family.largest)
     if recipe.past.time_feature and family.takes_time:

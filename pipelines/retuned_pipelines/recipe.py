@@ -60,6 +60,8 @@ class Past:
 
 EVERYTHING = Past()
 
+FOREIGN_FAMILY = "imported"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
@@ -84,6 +86,11 @@ class Recipe:
     def settings(self) -> Mapping[str, Scalar]:
         """The hyperparameters as a read-only mapping."""
         return MappingProxyType(dict(self.params))
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the model came from elsewhere, so that nothing can be fitted by this recipe."""
+        return self.family == FOREIGN_FAMILY
 
     @property
     def digest(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from retuned_pipelines.evaluate.verdict import Verdict
+from retuned_pipelines.provenance import Provenance
 from retuned_pipelines.recipe import Recipe
 
 
@@ -163,6 +164,8 @@ class Revision:
         first_time: the oldest time among the rows learned from, microseconds since the epoch.
         last_time: the newest time among those.
         seed: of the fits.
+        provenance: from what each member was fitted; None for one of which it is not known,
+            () where that is so of all.
     """
 
     model: str
@@ -181,6 +184,7 @@ class Revision:
     first_time: int = 0
     last_time: int = 0
     seed: int = 0
+    provenance: tuple[Provenance | None, ...] = ()
 
     @property
     def name(self) -> str:
@@ -189,14 +193,22 @@ class Revision:
 
     def to_json(self) -> dict[str, Any]:
         """JSON form."""
-        return {**asdict(self), "libraries": dict(self.libraries)}
+        value = {**asdict(self), "libraries": dict(self.libraries)}
+        # What was signed before there were provenances has to stay the same text.
+        if not any(self.provenance):
+            del value["provenance"]
+        return value
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Revision:
         """Read what `to_json` wrote."""
         standing = Standing.from_json(value["standing"])
         lists = {name: tuple(value[name]) for name in ("artifacts", "predict_ms")}
-        return cls(**{**value, **lists, "standing": standing})
+        provenance = tuple(
+            None if found is None else Provenance.from_json(found)
+            for found in value.get("provenance", ())
+        )
+        return cls(**{**value, **lists, "standing": standing, "provenance": provenance})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,8 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, revision, version
 
 from retuned.registry.connect import connect
 from retuned.registry.events import EventLog
-from retuned.registry.versions import Conflict, Registry
+from retuned.registry.takeover import Conflict
+from retuned.registry.versions import Registry
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

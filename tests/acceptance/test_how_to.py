@@ -1,4 +1,4 @@
-"""The how-to's commands, run as they stand on a short history."""
+"""The how-tos' commands, run as they stand on a short history."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import zipfile
 from importlib.resources import files
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.acceptance.daemon import MODEL, RealDaemon, bare
+
+from retuned.demo.history import Batch
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
@@ -79,3 +83,74 @@ def test_every_command_of_feed_rows_and_labels_works() -> None:
         "204, 202 with a label",
     ):
         assert expected in told, f"{expected}\n{told}"
+
+
+def test_every_command_of_take_a_model_out_works(
+    daemon: RealDaemon, history: Batch, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"
+    pq.write_table(pq.read_table(str(DATA)).slice(0, 2000), tmp_path / "history.parquet")
+    daemon.port = 8420
+    daemon.write_model("bikes", MODEL.replace("TRIALS=30", "TRIALS=2"))
+    daemon.start()
+    daemon.feed(history)
+    daemon.wait_until(daemon.has_champion, 60)
+    daemon.post("/v1/models/bikes/pause", {})
+    daemon.wait_until(lambda: not daemon.get("/v1/models/bikes")["running"], 60)
+    blocks = commands("take-a-model-out.md")
+    assert len(blocks) == 6
+    told = run(blocks, tmp_path)
+    for expected in (
+        "# Model card: bikes",
+        '{"predictions": [',
+        "retuned_model.py",
+        "it answered the newest",
+        "imported HistGradientBoostingRegressor",
+        "bikes 1.1 comes out identical.",
+    ):
+        assert expected in told, told
+    assert zipfile.is_zipfile(tmp_path / "bikes.zip")
+    # The model that left says what the daemon says, on the rows that it was asked for.
+    rows = bare(history)[:50]
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "bikes-model" / "load.py")],
+        input=json.dumps(rows),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    serving = daemon.post("/v1/models/bikes/predict", rows)
+    home = [item["prediction"] for item in serving["predictions"]]
+    assert json.loads(done.stdout)["predictions"] == pytest.approx(home, rel=1e-14)
+    (snippet,) = re.findall(
+        r"^```python\n(.*?)^```",
+        (GUIDES / "take-a-model-out.md").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.startswith("[")
+    (version,) = (
+        v
+        for v in daemon.get("/v1/models/bikes/versions")["items"]
+        if v["members"][0]["recipe"]["family"] == "imported"
+    )
+    # Killed and started again, the daemon has it still, and gives it back as it came.
+    daemon.kill()
+    daemon.start()
+    folder = tmp_path / "back"
+    name = f"bikes@{version['number']}"
+    subprocess.run(
+        [sys.executable, "-m", "retuned", "export", name, "--to", str(folder)], check=True
+    )
+    asked = json.loads((tmp_path / "rows.json").read_text())
+    back = subprocess.run(
+        [sys.executable, str(folder / "load.py")],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert len(json.loads(back.stdout)["predictions"]) == 2

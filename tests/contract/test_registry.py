@@ -23,7 +23,8 @@ from retuned.registry.journal import Journal
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.studies import StudyBook, StudyRecord
-from retuned.registry.versions import Conflict, Registry
+from retuned.registry.takeover import Conflict
+from retuned.registry.versions import Registry
 from retuned.runtime.clock import VirtualClock
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import BEGINNING, Boundary

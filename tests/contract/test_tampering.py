@@ -22,8 +22,8 @@ from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting
 from retuned.registry.pointer import CHAMPION, Crowned, Stale, canonical
 from retuned.registry.signing import Forged, SigningKey, UnknownKey
-from retuned.registry.takeover import Outcome, Takeover
-from retuned.registry.versions import Conflict, Registry
+from retuned.registry.takeover import Conflict, Outcome, Takeover
+from retuned.registry.versions import Registry
 from retuned.runtime.clock import VirtualClock
 from retuned_pipelines.models import artifact
 

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 from tests.integration.household import Household
 
+from retuned.exchange.exchange import Exchange
 from retuned.http import server
 from retuned.http.app import build
 from retuned.http.desk import Desk
@@ -68,6 +69,13 @@ class Door:
             render=self._render,
             is_ready=lambda: self.is_ready,
             metrics=self.metrics,
+            exchange=Exchange(
+                registry=self.house.registry,
+                stage=self.house.stage,
+                rows=self.house.rows,
+                bench=self.house.workshop.bench,
+                release="1.2.3",
+            ),
             clock=self.house.clock,
             hosts=frozenset({"models.example"}),
             room=self.room,

@@ -408,7 +408,7 @@ def test_every_route_of_an_unknown_model_says_which_are_known(grown: Door) -> No
             answer = grown.client.request(method, path, json=None)
             assert "known: bikes" in problem(answer, 404, "no-model")["detail"]
             asked += 1
-    assert asked == 24
+    assert asked == 28
 
 
 def test_a_model_whose_rows_cannot_be_read_costs_no_other_its_answers(fresh: Door) -> None:

@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pandas as pd
 import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
 
 from retuned.ingest.parse import JSON, parse_rows
 from retuned.rows.log import RowLog
@@ -22,6 +25,8 @@ from retuned.tune.judge import judge
 from retuned_pipelines.care.facts import Judged
 from retuned_pipelines.care.orders import BEGINNING, Judge
 from retuned_pipelines.evaluate.verdict import Verdict
+from retuned_pipelines.handout.foreign import taken
+from retuned_pipelines.models import artifact
 from retuned_pipelines.models.linear import LINEAR
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.schema import Task
@@ -209,3 +214,21 @@ class Counting(InlineExecutor):
     def submit(self, call: Call) -> Future[Outcome]:
         self.calls += 1
         return super().submit(call)
+
+
+def test_a_champion_that_was_imported_meets_a_challenger_as_it_is_and_says_so(
+    log: RowLog, tmp_path: Path
+) -> None:
+    feed(log, signal=2.0)
+    window = log.window(labelled=True)
+    frame = pd.DataFrame({"x": window.features["x"].to_numpy()})
+    labels = window.target.to_numpy(zero_copy_only=False).astype(float).astype(int)
+    # It has learned the opposite.
+    wrong = LogisticRegression().fit(frame, 1 - labels)
+    model = taken(skops.io.dumps(wrong), window, Task.BINARY)
+    bench = Bench(executor=InlineExecutor(), directory=tmp_path, stop=threading.Event())
+    order = replace(CHALLENGE, as_of=log.counts().last_seq, rival=model.recipe, rival_artifact="ab")
+    found = judge(SPEC, order, log, bench, 0.0, rival=artifact.dump(model)).verdict
+    assert found.is_promoted, found.reasons
+    assert found.rival_score < 0.3
+    assert "was imported: it was not refitted" in found.reasons[-1]

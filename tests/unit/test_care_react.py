@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from tests.reigns import VERDICT
 
-from retuned_pipelines import upkeep
+from retuned_pipelines import upkeep, weights
 from retuned_pipelines.care import react, retune
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
+    Brought,
     Called,
     Fact,
     Fitted,
@@ -23,6 +24,7 @@ from retuned_pipelines.care.facts import (
     Measured,
     Published,
     Refitted,
+    Shelved,
     Studied,
     Ticked,
 )
@@ -34,6 +36,7 @@ from retuned_pipelines.care.orders import (
     Order,
     Publish,
     Refit,
+    Shelve,
     Study,
     Work,
 )
@@ -45,7 +48,7 @@ from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import Cost
 from retuned_pipelines.spec import ModelSpec
-from retuned_pipelines.version import Came, Version
+from retuned_pipelines.version import Came, Member, Version
 
 SPEC = ModelSpec(name="demo", task=Task.REGRESSION, target="y", metric="neg_mean_absolute_error")
 COST = Cost(wall_s=2.0, cpu_s=1.5, peak_mb=100.0)
@@ -121,6 +124,8 @@ def result_of(order: Work, *, promoted: bool = True, best: Recipe | None = BETTE
             return Published(
                 now=2.0, order=order.id, version=order.version, revision=order.revision, epoch=1
             )
+        case Shelve():
+            return Shelved(now=2.0, order=order.id)
 
 
 def refitted(version: Version, prefix: str = "a") -> Refitted:
@@ -777,3 +782,132 @@ def test_a_daemon_killed_between_registry_and_journal_still_begins_its_first_stu
     assert not works(orders)
     _, orders = react(SPEC, state, result_of(publish))
     assert isinstance(works(orders)[0], Study)
+
+
+def brought() -> Brought:
+    return Brought(
+        now=3.0,
+        who="ann",
+        reason="bought",
+        recipe=Recipe.of("imported", {"sha256": "ab"}),
+        artifact="ab",
+        schema_digest="cd",
+        libraries=(("lightgbm", "4.7"),),
+    )
+
+
+def test_a_model_from_elsewhere_is_kept_as_a_version_and_told_of_once() -> None:
+    before = settled()
+    state, orders = react(SPEC, before, brought())
+    (shelve,) = works(orders)
+    assert isinstance(shelve, Shelve)
+    assert (shelve.version.number, shelve.version.parent) == (2, 1)
+    assert not shelve.version.verdict.is_promoted
+    assert shelve.revision.artifacts == ("ab",)
+    assert told(orders) == []
+    state, orders = react(SPEC, state, result_of(shelve))
+    assert told(orders) == ["imported"]
+    assert state.reign == before.reign
+    assert state.versions == 2
+    assert react(SPEC, state, result_of(shelve)) == (state, ())
+
+
+def test_a_model_can_come_before_there_is_a_champion_and_while_paused() -> None:
+    state, orders = react(SPEC, CareState(is_paused=True), brought())
+    (shelve,) = works(orders)
+    assert isinstance(shelve, Shelve)
+    assert (shelve.version.number, shelve.version.parent) == (1, 0)
+    state, _ = react(SPEC, replace(state, is_paused=False), arrived(500, 500))
+    state, orders = react(SPEC, state, result_of(state.flight[-1]))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert refit.version.number == 2
+
+
+def test_a_number_in_flight_is_taken() -> None:
+    state, orders = react(SPEC, CareState(), arrived(500, 500))
+    state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    state, orders = react(SPEC, state, brought())
+    (first,) = works(orders)
+    _, orders = react(SPEC, state, brought())
+    (second,) = works(orders)
+    assert isinstance(first, Shelve)
+    assert isinstance(second, Shelve)
+    assert [w.version.number for w in (refit, first, second)] == [1, 2, 3]
+
+
+def test_an_abandoned_import_leaves_no_trace_but_its_event() -> None:
+    before = settled()
+    state, orders = react(SPEC, before, brought())
+    state, orders = react(SPEC, state, abandoned(works(orders)[0]))
+    assert told(orders) == ["abandoned"]
+    assert state == replace(before, orders=before.orders + 1)
+
+
+def imported() -> CareState:
+    """A model from elsewhere reigns."""
+    state = settled()
+    assert state.reign is not None
+    version = replace(
+        state.reign.version, members=(Member(recipe=Recipe.of("imported", {"sha256": "ab"})),)
+    )
+    revision = replace(
+        state.reign.revision,
+        artifacts=("ab",),
+        standing=weights.begun(version.members, 0, is_single=False),
+    )
+    return replace(state, reign=replace(state.reign, version=version, revision=revision))
+
+
+def test_an_imported_champion_stays_as_it_is_and_says_so_once() -> None:
+    state, orders = react(SPEC, imported(), arrived(1100, 1100))
+    assert not [work for work in works(orders) if isinstance(work, Refit)]
+    assert state.last_decision is not None
+    assert state.last_decision.reasons[-1] == "It was imported, and stays as it is."
+    assert "decided" in told(orders)
+    _, orders = react(SPEC, state, arrived(1101, 1101))
+    assert "decided" not in told(orders)
+
+
+def test_a_study_beside_an_imported_champion_does_not_search_from_it() -> None:
+    _, orders = react(SPEC, imported(), call("retune"))
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    assert study.champion == ()
+
+
+def test_a_challenger_meets_an_imported_champion_as_it_is_and_takes_over_alone() -> None:
+    state, orders = react(SPEC, imported(), call("retune"))
+    state, orders = react(SPEC, state, result_of(works(orders)[0]))
+    (judge,) = works(orders)
+    assert isinstance(judge, Judge)
+    assert judge.rival.is_foreign
+    assert judge.rival_artifact == "ab"
+    _, orders = react(SPEC, state, result_of(judge))
+    (refit,) = works(orders)
+    assert isinstance(refit, Refit)
+    assert [member.recipe for member in refit.version.members] == [BETTER]
+
+
+def test_an_imported_champion_whose_loss_rises_is_searched_for_at_the_second_check() -> None:
+    def worse(state: CareState, rows: int) -> tuple[CareState, tuple[Order, ...]]:
+        state, orders = react(SPEC, state, arrived(rows, rows))
+        (measure,) = works(orders)
+        state = replace(state, labelled=state.labelled + 1)
+        return react(SPEC, state, Measured(now=2.0, order=measure.id, report=report(loss=True)))
+
+    state, orders = worse(imported(), 2000)
+    assert not works(orders)
+    assert "was imported and is not refitted. A study follows" in reasons(orders)
+    _, orders = worse(state, 3500)
+    (study,) = works(orders)
+    assert isinstance(study, Study)
+    assert "It was imported and is not refitted." in reasons(orders)
+
+
+def test_beside_an_imported_champion_growth_alone_calls_for_a_study() -> None:
+    _, orders = react(SPEC, imported(), arrived(4000, 4000))
+    assert any(isinstance(work, Study) for work in works(orders))
+    assert "was imported and learns nothing from them" in reasons(orders)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from retuned.http import (
     dashboard,
+    exchange,
     health,
     history,
     models,
@@ -38,7 +39,17 @@ def build(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    for room in (health, models, traffic, quarantine, history, operator, pins, dashboard):
+    for room in (
+        health,
+        models,
+        traffic,
+        quarantine,
+        history,
+        operator,
+        pins,
+        exchange,
+        dashboard,
+    ):
         app.include_router(room.routes(desk))
     problems.install(app)
     app.add_middleware(Guard, hosts=desk.hosts, room=desk.room)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from retuned.exchange.exchange import Exchange
     from retuned.ingest.body import Room
     from retuned.ingest.intake import Intake
     from retuned.keeper import Keeper
@@ -45,6 +46,7 @@ class Desk:
         render: makes Evidently's page of a check (model, report id).
         is_ready: whether the registry answers and every keeper goes on.
         metrics: counts requests.
+        exchange: hands models out and takes them in.
         clock: the time.
         hosts: names that the Host header may have, beside those of this machine.
         room: bytes of a request's body at the most, and where large ones are written.
@@ -63,6 +65,7 @@ class Desk:
     render: Callable[[str, str], Path]
     is_ready: Callable[[], bool]
     metrics: Metrics
+    exchange: Exchange
     clock: Clock
     hosts: frozenset[str]
     room: Room

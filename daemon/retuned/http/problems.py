@@ -12,10 +12,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from retuned.errors import Interrupted, RetunedError, TransientError
+from retuned.exchange.exchange import NotExportable, NotImportable
 from retuned.ingest.body import TooLarge
 from retuned.ingest.intake import NoModel
 from retuned.ingest.media import BadPayload, UnsupportedContent
 from retuned.registry.pins import NotPinned
+from retuned.registry.shelf import NoVersion
 from retuned.rows.file import DiskFull
 from retuned.serve.champion import BadFeatures
 from retuned.tune.report import NoReport
@@ -34,6 +36,9 @@ _STATUS: dict[type[Exception], tuple[int, str]] = {
     BadFeatures: (422, "bad-features"),
     NoReport: (404, "no-report"),
     NotPinned: (409, "not-pinned"),
+    NoVersion: (404, "no-version"),
+    NotExportable: (409, "not-exportable"),
+    NotImportable: (422, "not-importable"),
 }
 
 

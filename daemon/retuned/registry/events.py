@@ -58,6 +58,7 @@ class EventKind(StrEnum):
     FORGED = "forged"
     PINNED = "pinned"
     UNPINNED = "unpinned"
+    IMPORTED = "imported"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
 from retuned.registry.events import APPENDING, append_args
@@ -61,6 +62,10 @@ ARGV: the sealed pointer that is replaced ("" for none), the new one, version nu
 version, revision number, sealed revision, request, epoch, requests kept, name; then as
 `events.APPENDING`. Returns an Outcome. An error is raised by the first write or by none.
 """
+
+
+class Conflict(PermanentError):
+    """The champion is not the one that was to be replaced, or the number is taken."""
 
 
 class Outcome(IntEnum):
@@ -143,6 +148,15 @@ class Takeover:
     def sealed(self, crowned: Crowned) -> bytes:
         """A pointer as it is stored."""
         return self._key.seal(CHAMPION, pointer_text(crowned))
+
+
+def number_taken(revision: Revision) -> Conflict:
+    """The error of a number that stands for something else."""
+    message = (
+        f"the registry has another {revision.name} of {revision.model} already: numbers are never "
+        "used twice. Was the state directory restored from an older backup?"
+    )
+    return Conflict(message)
 
 
 def _request(crowned: Crowned, event: Event) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from retuned.errors import PermanentError
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
@@ -23,9 +22,9 @@ from retuned.registry.pointer import (
     pointer_text,
     read_pointer,
 )
+from retuned.registry.shelf import Shelf
 from retuned.registry.signing import Forged, UnknownKey
-from retuned.registry.takeover import Outcome, Takeover
-from retuned_pipelines.retention import kept_versions
+from retuned.registry.takeover import Conflict, Outcome, Takeover, number_taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from retuned.registry.events import Event
     from retuned.registry.memory import Memory
+    from retuned.registry.shelf import Sealed
     from retuned.registry.signing import SigningKey
     from retuned_pipelines.version import Revision, Version
 
@@ -45,10 +45,6 @@ RESEAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1
 
 _ATTEMPTS = 100
 _PIN = "pin"
-
-
-class Conflict(PermanentError):
-    """The champion is not the one that was to be replaced, or the number is taken."""
 
 
 class Registry:
@@ -77,10 +73,10 @@ class Registry:
         self._redis = redis
         self._key = key
         self._memory = memory or Fleeting()
-        self._keep_versions = keep_versions
         self._takeover = Takeover(redis, key)
         self._reseal = redis.register_script(RESEAL)
         self._pins = Pins(redis)
+        self._shelf = Shelf(redis, key, self._pins, keep_versions=keep_versions)
         self._lock = threading.Lock()
 
     def publish(
@@ -126,17 +122,6 @@ class Registry:
             f"the registry's champion of {model} changes all the time: is this one of several?"
         )
         raise Conflict(message)
-
-    def keep(self, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
-        """Keep a revision of a version that served before (stand-in)."""
-        model = revision.model
-        for name, data in artifacts.items():
-            store.store(self._redis, model, name, data)
-        sealed = manifests.sealed_revision(revision, self._key)
-        with translated():
-            self._redis.hsetnx(
-                keys.revisions(model, revision.version), str(revision.number), sealed
-            )
 
     def champion(self, model: str) -> Crowned | None:
         """The champion; None before there is one.
@@ -242,34 +227,34 @@ class Registry:
         """
         store.store(self._redis, model, sha256, data, is_checked=True)
 
+    def shelve(
+        self,
+        version: Version,
+        revision: Revision,
+        *,
+        pin: Pin,
+        artifacts: Mapping[str, bytes],
+        event: Event,
+    ) -> None:
+        """Keep a version that does not serve; see `Shelf.put`, also for errors."""
+        self._shelf.put(version, revision, pin=pin, artifacts=artifacts, event=event)
+        texts = manifests.remembered(version, revision, self._key)
+        pinned = {f"{_PIN}:{pin.version}": orjson.dumps(pin.to_json())}
+        self._memory.remember(version.model, {**texts, **pinned})
+
+    def keep(self, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
+        """Keep a new revision of a version that served before; see `Shelf.keep`."""
+        sealed = self._shelf.keep(revision, artifacts)
+        name = f"{manifests.REVISION}:{revision.name}"
+        self._memory.remember(revision.model, {name: sealed})
+
+    def sealed(self, model: str, number: int, revision: int | None = None) -> Sealed:
+        """A revision, its version's newest one for None; errors as for `Shelf.sealed`."""
+        return self._shelf.sealed(model, number, revision)
+
     def prune(self, crowned: Crowned, replaced: Revision | None) -> None:
-        """Remove artifacts of versions that nobody needs; manifests stay.
-
-        Kept are those of the champion and the revision that it replaced, its predecessor, and
-        the newest revision of each version that `retention.kept_versions` names.
-
-        Raises:
-            TransientError: Redis is away; it can be pruned again.
-        """
-        model = crowned.version.model
-        with translated():
-            fields: Any = self._redis.hkeys(keys.versions(model))
-        wanted = kept_versions(
-            champion=crowned.version.number,
-            predecessor=_version_of(crowned.predecessor),
-            known=[int(field) for field in fields if field.isdigit()],
-            pinned=self._pins.of(model),
-            newest=self._keep_versions,
-        )
-        kept = [crowned.revision, replaced]
-        if crowned.predecessor:
-            kept.append(self._revision(model, crowned.predecessor))
-        kept.extend(
-            manifests.newest_revision(self._redis, model, number, self._key)
-            for number in wanted - {crowned.version.number}
-        )
-        names = {name for revision in kept if revision is not None for name in revision.artifacts}
-        store.prune(self._redis, model, names)
+        """Remove artifacts that nobody needs; see `Shelf.prune`, also for errors."""
+        self._shelf.prune(crowned, replaced)
 
     def pin(self, model: str, pin: Pin, event: Event) -> None:
         """Keep a version loadable until it is unpinned, and tell of it; safe to repeat.
@@ -343,9 +328,6 @@ class Registry:
             return True
         return False
 
-    def _revision(self, model: str, name: str) -> Revision | None:
-        return manifests.one_revision(self._redis, model, name, self._key)
-
     def _seen(self, model: str) -> bytes | None:
         return self._memory.recall(model, CHAMPION)
 
@@ -383,11 +365,7 @@ def _check(outcome: Outcome, crowned: Crowned) -> None:
     """Tell what keeps a takeover from being tried again."""
     name, model = crowned.revision.name, crowned.version.model
     if outcome is Outcome.TAKEN:
-        message = (
-            f"the registry has another {name} of {model} already: numbers are never used twice. "
-            "Was the state directory restored from an older backup?"
-        )
-        raise Conflict(message)
+        raise number_taken(crowned.revision)
     if outcome is Outcome.REPEATED:
         message = (
             f"{name} of {model} took over when this was first asked for, and was replaced since"
@@ -404,8 +382,3 @@ def _succeeding(
         is_other = before.version.number != version.number
         predecessor = before.revision.name if is_other else before.predecessor
     return Crowned(version=version, revision=revision, epoch=epoch + 1, predecessor=predecessor)
-
-
-def _version_of(name: str) -> int:
-    """The version's number in ``n.r``; 0 for ""."""
-    return int(name.partition(".")[0] or 0)

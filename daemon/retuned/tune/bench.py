@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from concurrent.futures import wait
 from dataclasses import dataclass
@@ -45,6 +46,10 @@ class Bench:
         """Where a model's fitted members wait to be published, each under its SHA-256."""
         return self.directory / "fits" / model
 
+    def brought(self, model: str) -> Path:
+        """Where models from elsewhere wait to be kept as versions, each under its SHA-256."""
+        return self.directory / "brought" / model
+
     def window_path(self, model: str, order: str) -> Path:
         """The file in which an order's children find their rows."""
         return self.directory / "windows" / f"{model}-{order}.arrow"
@@ -52,10 +57,11 @@ class Bench:
     def warm_up(self) -> None:
         """Let the fork server import the libraries before the first call that somebody waits for.
 
-        Windows that a killed daemon left behind are removed.
+        Windows and models on their way that a killed daemon left behind are removed.
         """
         for left in (self.directory / "windows").glob("*.arrow"):
             left.unlink(missing_ok=True)
+        shutil.rmtree(self.directory / "exchange", ignore_errors=True)
         self.executor.submit(
             Call(
                 function=warm_up,

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
     from retuned_pipelines.window import Window
 
 
+AS_IT_IS = (
+    "The champion was imported: it was not refitted, and may have learned from some of these rows."
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Meeting:
     """Where recipes meet: the rows, the blocks, and who carries fits out."""
@@ -48,6 +53,7 @@ class _Meeting:
     window: Window
     folds: tuple[Fold, ...]
     file: WindowFile
+    rival: bytes
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,11 +71,21 @@ class _Meeting:
         )
 
 
-def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) -> Judged:
+def judge(  # noqa: PLR0913 (what a meeting needs)
+    spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float, *, rival: bytes = b""
+) -> Judged:
     """Refit both procedures before each block, predict the block, and ask the gate.
 
     Where the challenger would be promoted, the default of its family is fitted as well, for the
     gate to confirm it.
+
+    Args:
+        spec: task, metric and the gate's policy.
+        order: who meets whom.
+        log: the rows.
+        bench: runs the fits.
+        now: seconds since the epoch.
+        rival: the artifact of a rival that was imported: it is not fitted, and answers as it is.
 
     Raises:
         Interrupted: the daemon stops.
@@ -78,8 +94,10 @@ def judge(spec: ModelSpec, order: Judge, log: RowLog, bench: Bench, now: float) 
     window = log.window(as_of=order.as_of, newest=order.rows, labelled=True)
     folds = blocks(window, _first(spec, order, window), spec.gate)
     with WindowFile.write(window, bench.window_path(spec.name, order.id)) as file:
-        meeting = _Meeting(spec, order, bench, window, folds, file)
+        meeting = _Meeting(spec, order, bench, window, folds, file, rival)
         verdict, outcomes = _meet(meeting)
+    if rival:
+        verdict = replace(verdict, reasons=(*verdict.reasons, AS_IT_IS))
     classes = max(1, len(meeting.classes))
     return Judged(
         now=now,
@@ -163,6 +181,7 @@ def _call(meeting: _Meeting, recipe: Recipe, fold: Fold) -> Call:
         seed=spec.search.seed,
         threads=bench.executor.threads,
         changed_seq=order.changed_seq,
+        fitted=meeting.rival if recipe.is_foreign else b"",
     )
     return Call(
         function=predict_block,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from retuned.rows.log import RowLog
     from retuned.tune.bench import Bench
     from retuned_pipelines.care.orders import Refit
+    from retuned_pipelines.provenance import Provenance
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.search.trial import Cost
     from retuned_pipelines.spec import ModelSpec
@@ -89,9 +90,11 @@ def _refitted(
     """Artifacts by position, new ones and those of before, and the rows behind them."""
     artifacts = [""] * len(version.members) if serving is None else list(serving.artifacts)
     predict_ms = [0.0] * len(artifacts) if serving is None else list(serving.predict_ms)
+    provenance = _known(serving, len(artifacts))
     for position, result in results.items():
         artifacts[position] = result.sha256
         predict_ms[position] = result.predict_ms
+        provenance[position] = result.provenance
     known: list[FitResult | Revision] = [*results.values()]
     if serving is not None and len(known) < len(artifacts) - artifacts.count(""):
         known.append(serving)
@@ -104,7 +107,15 @@ def _refitted(
         last_seq=max(part.last_seq for part in known),
         first_time=min(part.first_time for part in known),
         last_time=max(part.last_time for part in known),
+        provenance=tuple(provenance),
     )
+
+
+def _known(serving: Revision | None, count: int) -> list[Provenance | None]:
+    """From what the members that serve were fitted; revisions of an earlier release do not say."""
+    if serving is None or not serving.provenance:
+        return [None] * count
+    return list(serving.provenance)
 
 
 @dataclass(frozen=True, slots=True)

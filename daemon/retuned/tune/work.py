@@ -14,6 +14,7 @@ from retuned_pipelines.evaluate.metrics import score
 from retuned_pipelines.evaluate.splits import folds
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
 from retuned_pipelines.models import artifact
+from retuned_pipelines.provenance import Provenance, answers_digest, rows_digest, schema_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ class TrialScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockRequest:
-    """Fit a recipe on some rows of a window and predict others."""
+    """Fit a recipe on some rows of a window, unless its artifact is given, and predict others."""
 
     window: WindowFile
     recipe: Recipe
@@ -64,6 +65,7 @@ class BlockRequest:
     seed: int
     threads: int
     changed_seq: int = 0
+    fitted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,7 @@ class FitResult:
         first_time: the oldest time among those, microseconds since the epoch.
         last_time: the newest time among those.
         predict_ms: milliseconds to predict one row; 0 where nobody asked.
+        provenance: from what it was fitted.
     """
 
     sha256: str
@@ -101,6 +104,7 @@ class FitResult:
     first_time: int
     last_time: int
     predict_ms: float
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,14 +151,17 @@ def run_trial(request: TrialRequest) -> TrialScores:
 def predict_block(request: BlockRequest) -> NDArray[np.float64]:
     """Predict some rows by a model that learned from others; see `FittedModel.predict`."""
     window = request.window.read()
-    model = fit(
-        request.recipe,
-        window.take(request.train),
-        request.task,
-        seed=request.seed,
-        threads=request.threads,
-        changed_seq=request.changed_seq,
-    )
+    if request.fitted:
+        model = artifact.load(request.fitted)
+    else:
+        model = fit(
+            request.recipe,
+            window.take(request.train),
+            request.task,
+            seed=request.seed,
+            threads=request.threads,
+            changed_seq=request.changed_seq,
+        )
     rows = window.take(request.validation)
     output = model.predict(model.layout.encode(rows.features))
     return aligned(output, model.classes, request.classes) if request.classes else output
@@ -195,6 +202,21 @@ def _fit_artifact(request: FitRequest, recipe: Recipe, window: Window) -> FitRes
         first_time=int(rows.time.min()),
         last_time=int(rows.time.max()),
         predict_ms=_predict_ms(loaded, rows) if request.is_timed else 0.0,
+        provenance=_provenance(request, loaded, rows),
+    )
+
+
+def _provenance(request: FitRequest, model: FittedModel, rows: Window) -> Provenance:
+    return Provenance(
+        as_of=rows.as_of,
+        changed_seq=request.changed_seq,
+        seed=request.seed,
+        rows=len(rows),
+        first_seq=int(rows.seq.min()),
+        last_seq=int(rows.seq.max()),
+        learned=rows_digest(rows),
+        schema=schema_digest(rows.schema),
+        answers=answers_digest(model, rows),
     )
 
 

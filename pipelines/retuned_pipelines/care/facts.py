@@ -8,6 +8,7 @@ from typing import Literal
 from retuned_pipelines.care.orders import Boundary
 from retuned_pipelines.drift.report import DriftReport
 from retuned_pipelines.evaluate.verdict import Verdict
+from retuned_pipelines.provenance import Provenance
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.search.trial import Cost
 from retuned_pipelines.version import Beside, Came, Revision, Version
@@ -124,6 +125,7 @@ class Refitted:
         last_seq: largest sequence number among those.
         first_time: the oldest time among those, microseconds since the epoch.
         last_time: the newest time among those.
+        provenance: from what each member was fitted, in the members' order.
     """
 
     artifacts: tuple[str, ...]
@@ -133,6 +135,7 @@ class Refitted:
     last_seq: int
     first_time: int = 0
     last_time: int = 0
+    provenance: tuple[Provenance | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,4 +204,52 @@ class Abandoned:
     attempts: int
 
 
-Fact = Arrived | Ticked | Called | Measured | Studied | Judged | Fitted | Published | Abandoned
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brought:
+    """Somebody brought a model from elsewhere; it was checked.
+
+    Attributes:
+        now: seconds since the epoch.
+        who: who brought it.
+        reason: why.
+        recipe: names it by its content; nothing is fitted by it.
+        artifact: SHA-256 of the artifact.
+        schema_digest: digest of the features that it wants.
+        libraries: versions of the libraries that loaded it, by name, sorted.
+    """
+
+    now: float
+    who: str
+    reason: str
+    recipe: Recipe
+    artifact: str
+    schema_digest: str
+    libraries: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelved:
+    """The registry keeps a version that does not serve.
+
+    Attributes:
+        now: seconds since the epoch.
+        order: id of the order.
+    """
+
+    now: float
+    order: str
+
+
+Fact = (
+    Arrived
+    | Ticked
+    | Called
+    | Measured
+    | Studied
+    | Judged
+    | Fitted
+    | Published
+    | Abandoned
+    | Brought
+    | Shelved
+)

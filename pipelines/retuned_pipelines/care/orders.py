@@ -91,6 +91,8 @@ class Judge:
             be (`evaluate.spending`). 0 where nothing reigns yet.
         default: recipe that the challenger must not be worse than in its place; None where it is
             that recipe itself.
+        rival_artifact: SHA-256 of what the rival answers with, where it was imported and so
+            cannot be fitted; else "".
     """
 
     kind: Literal["judge"] = "judge"
@@ -106,6 +108,7 @@ class Judge:
     changed_seq: int = 0
     number: int = 0
     default: Recipe | None = None
+    rival_artifact: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +186,26 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shelve:
+    """Keep a version in the registry without letting it serve.
+
+    Attributes:
+        id: of the order.
+        version: what to keep.
+        revision: its only revision.
+        who: who brought it.
+        reason: why.
+    """
+
+    kind: Literal["shelve"] = "shelve"
+    id: str
+    version: Version
+    revision: Revision
+    who: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notify:
     """Write an event, together with persisting the state, so that it is never repeated.
 
@@ -228,5 +251,18 @@ def announcement(order: Publish) -> Notify:
     return Notify(event="promoted", body=body, key=order.id)
 
 
-Work = Measure | Study | Judge | Refit | Publish
+def shelving(order: Shelve) -> Notify:
+    """Tell of a version that came from elsewhere, in the registry and the journal alike."""
+    (member,) = order.version.members
+    body = {
+        "version": order.version.number,
+        "revision": order.revision.number,
+        "recipe": member.recipe.to_json(),
+        "who": order.who,
+        "reason": order.reason,
+    }
+    return Notify(event="imported", body=body, key=order.id)
+
+
+Work = Measure | Study | Judge | Refit | Publish | Shelve
 Order = Work | Notify

@@ -86,7 +86,11 @@ def alone(
         state.labelled,
         ALONE * spec.watch.refresh_share,
     )
-    return tuple(position for position in due if position not in others)
+    return tuple(
+        position
+        for position in due
+        if position not in others and not shadow.version.members[position].recipe.is_foreign
+    )
 
 
 def entered(spec: ModelSpec, state: CareState, order: Publish) -> OnProbation | None:

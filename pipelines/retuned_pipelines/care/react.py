@@ -15,16 +15,18 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from retuned_pipelines import ensemble, upkeep
-from retuned_pipelines.care import probation, retune, revise
+from retuned_pipelines.care import probation, retune, revise, shelf
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
+    Brought,
     Called,
     Fact,
     Fitted,
     Judged,
     Measured,
     Published,
+    Shelved,
     Studied,
     Ticked,
 )
@@ -35,6 +37,7 @@ from retuned_pipelines.care.orders import (
     Notify,
     Publish,
     Refit,
+    Shelve,
     Study,
     announcement,
 )
@@ -44,6 +47,7 @@ from retuned_pipelines.care.state import CareState, Challenger, Reign
 from retuned_pipelines.care.step import (
     Answer,
     decide_nothing,
+    is_imported,
     landed,
     launch,
     members,
@@ -273,10 +277,21 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     if order is None:
         return state, ()
     state, told = landed(state, order), (announcement(order),)
-    if state.studies or fact.revision.name != "1.1":
+    if state.studies or fact.version.parent or fact.revision.number > 1:
         return state, told
     state, orders = retune.first(spec, state)
     return state, (*told, *orders)
+
+
+@_learn.register
+def _brought(fact: Brought, spec: ModelSpec, state: CareState) -> Answer:
+    return shelf.shelve(spec, state, fact)
+
+
+@_learn.register
+def _shelved(fact: Shelved, _spec: ModelSpec, state: CareState) -> Answer:
+    order = state.in_flight(fact.order, Shelve)
+    return (state, ()) if order is None else shelf.shelved(state, order)
 
 
 def _spent(spec: ModelSpec, reign: Reign, verdict: Verdict) -> Reign:
@@ -327,7 +342,7 @@ def _new_version(
 ) -> Version:
     return Version(
         model=spec.name,
-        number=state.versions + 1,
+        number=state.next_version,
         members=_crowned(spec, state, order, verdict),
         verdict=verdict,
         study=order.study,
@@ -342,7 +357,9 @@ def _crowned(
     """The members of the version that won, or of the first one."""
     most = spec.serve.max_members
     if state.reign is not None:
-        return ensemble.joined(members(state.reign), order.challenger, most)
+        # What was imported cannot be refitted with the others: it was met alone, and goes.
+        others = () if is_imported(state.reign) else members(state.reign)
+        return ensemble.joined(others, order.challenger, most)
     return ensemble.founded(
         spec.task,
         state.labelled,

@@ -13,6 +13,7 @@ from retuned_pipelines.care.step import (
     Answer,
     decide,
     decide_nothing,
+    is_imported,
     launch,
     members,
     next_id,
@@ -46,6 +47,9 @@ def refresh(
     spec: ModelSpec, state: CareState, reign: Reign, reason: str, *, is_forced: bool = False
 ) -> Answer:
     """Fit the members that are worth it, or all, and let the weights follow the losses."""
+    if is_imported(reign):
+        state = replace(state, reign=replace(reign, labelled=state.labelled))
+        return decide_nothing(state, reason, "It was imported, and stays as it is.")
     standing, everybody = reign.revision.standing, reign.version.members
     live = tuple(n for n, is_gone in enumerate(standing.retired) if not is_gone)
     worth = upkeep.due(everybody, standing, state.labelled, spec.watch.refresh_share)
@@ -103,11 +107,12 @@ def _meet(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
     if challenger is None:
         return state, ()
     default = default_recipe(spec.task, challenger.recipe.family)
+    (rival, *_) = members(reign)
     judge = Judge(
         id=next_id(state),
         as_of=state.last_seq,
         challenger=challenger.recipe,
-        rival=members(reign)[0].recipe,
+        rival=rival.recipe,
         rival_name="champion",
         study=challenger.study,
         boundary=challenger.boundary,
@@ -116,5 +121,6 @@ def _meet(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         changed_seq=state.changed_seq,
         number=reign.judged + 1,
         default=None if challenger.recipe == default else default,
+        rival_artifact=reign.revision.artifacts[0] if is_imported(reign) else "",
     )
     return launch(replace(state, challenger=None), judge)

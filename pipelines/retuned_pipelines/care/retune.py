@@ -9,7 +9,14 @@ from retuned_pipelines import upkeep
 from retuned_pipelines.care.orders import Study
 from retuned_pipelines.care.refresh import JUDGED_MEMBERS, refresh
 from retuned_pipelines.care.state import Choice
-from retuned_pipelines.care.step import Answer, decide, decide_nothing, launch, recipes
+from retuned_pipelines.care.step import (
+    Answer,
+    decide,
+    decide_nothing,
+    is_imported,
+    launch,
+    recipes,
+)
 from retuned_pipelines.drift.report import Aspect
 from retuned_pipelines.models.families import default_recipe, effort
 
@@ -58,6 +65,8 @@ def respond(spec: ModelSpec, state: CareState, order: Measure, report: DriftRepo
 
 def _worse(spec: ModelSpec, state: CareState, order: Measure, reason: str) -> Answer:
     """The loss rose: refresh first, and search where that did not recover it."""
+    is_fixed = state.reign is not None and is_imported(state.reign)
+    tried = "It was imported and is not refitted." if is_fixed else "Refitting did not recover it."
     if not state.is_worse:
         state = replace(state, is_worse=True, changed_seq=order.since_seq)
         saved = study_effort(spec, state)
@@ -65,6 +74,9 @@ def _worse(spec: ModelSpec, state: CareState, order: Measure, reason: str) -> An
             return decide_nothing(state, reason, "A refit is under way already.", saved=saved)
         if state.labelled <= state.reign.labelled:
             why = "It knows all labels already; no study before the next check."
+            return decide_nothing(state, reason, why, saved=saved)
+        if is_fixed:
+            why = f"{tried} A study follows if the next check finds it worse as well."
             return decide_nothing(state, reason, why, saved=saved)
         return refresh(
             spec, state, state.reign, f"{reason} Refit before searching.", is_forced=True
@@ -74,11 +86,11 @@ def _worse(spec: ModelSpec, state: CareState, order: Measure, reason: str) -> An
     if fresh < wait:
         return decide_nothing(
             state,
-            f"{reason} Refitting did not recover it.",
+            f"{reason} {tried}",
             f"No new study yet: {fresh} labels came since the last one, it waits for {wait}.",
             saved=study_effort(spec, state),
         )
-    return retune(spec, state, f"{reason} Refitting did not recover it.")
+    return retune(spec, state, f"{reason} {tried}")
 
 
 def first(spec: ModelSpec, state: CareState) -> Answer:
@@ -101,15 +113,17 @@ def grow(spec: ModelSpec, state: CareState) -> Answer:
     if state.is_searching or not has_grown:
         return state, ()
     cost = study_effort(spec, state)
-    if state.spent < AMORTISED * cost:
+    is_fixed = state.reign is not None and is_imported(state.reign)
+    if state.spent < AMORTISED * cost and not is_fixed:
         return state, ()
     before = f"the last study began with {state.studied_labelled}" if state.studies else "none yet"
-    return retune(
-        spec,
-        state,
-        f"{state.labelled} labelled rows are known ({before}), and fits since then have cost "
-        f"{state.spent / cost:.1f} times what a study costs.",
+    spent = (
+        "the champion was imported and learns nothing from them"
+        if is_fixed
+        else f"fits since then have cost {state.spent / cost:.1f} times what a study costs"
     )
+    reason = f"{state.labelled} labelled rows are known ({before}), and {spent}."
+    return retune(spec, state, reason)
 
 
 def retune(spec: ModelSpec, state: CareState, reason: str) -> Answer:

@@ -83,4 +83,5 @@ def _revision(  # noqa: PLR0913, PLR0917 (what a revision is made of)
         first_time=made.first_time,
         last_time=made.last_time,
         seed=fact.seed,
+        provenance=made.provenance,
     )

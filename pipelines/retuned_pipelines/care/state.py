@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from retuned_pipelines.care.orders import Boundary, Judge, Measure, Publish, Refit, Study, Work
+from retuned_pipelines.care.orders import (
+    Boundary,
+    Judge,
+    Measure,
+    Publish,
+    Refit,
+    Shelve,
+    Study,
+    Work,
+)
 from retuned_pipelines.evaluate.sequential import Probation
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.version import Revision, Shadow, Version
@@ -153,6 +162,12 @@ class CareState:
         """Whether a takeover (judge, refit, publish) is in flight; there is one at a time."""
         return self._has(Judge) or self._has(Refit) or self._has(Publish)
 
+    @property
+    def next_version(self) -> int:
+        """The next version's number: one that neither the registry has nor an order in flight."""
+        begun = (w.version.number for w in self.flight if isinstance(w, Refit | Publish | Shelve))
+        return max(self.versions, *begun, 0) + 1
+
     def in_flight(self, order: str, kind: type[AnyWork]) -> AnyWork | None:
         """Find the order of that id and kind, if its result has not come back yet."""
         for work in self.flight:
@@ -168,4 +183,4 @@ class CareState:
         return any(isinstance(work, kind) for work in self.flight)
 
 
-AnyWork = TypeVar("AnyWork", Measure, Study, Judge, Refit, Publish)
+AnyWork = TypeVar("AnyWork", Measure, Study, Judge, Refit, Publish, Shelve)

@@ -76,10 +76,17 @@ def decide_nothing(state: CareState, *reasons: str, saved: float = 0.0) -> Answe
 
 
 def recipes(reign: Reign) -> tuple[Recipe, ...]:
-    """The champion's recipes, the weightiest first; a constant and retired members aside."""
+    """The champion's recipes, the weightiest first; constant, imported, retired ones aside."""
     return tuple(
-        member.recipe for member in members(reign) if member.recipe.family != CONSTANT.family
+        member.recipe
+        for member in members(reign)
+        if member.recipe.family != CONSTANT.family and not member.recipe.is_foreign
     )
+
+
+def is_imported(reign: Reign) -> bool:
+    """Whether the champion came from elsewhere; it is then its version's only member."""
+    return any(member.recipe.is_foreign for member in reign.version.members)
 
 
 def members(reign: Reign) -> tuple[Member, ...]:

@@ -29,6 +29,19 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",
 )
 
+FOREIGN = (
+    *TRUSTED,
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+    "sklearn.utils._bunch.Bunch",
+)
+"""Types that a model from elsewhere may hold, beside scikit-learn's public estimators."""
+
+_OWN = ("retuned_pipelines.models.imported.NamedRows",)
+
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -72,10 +85,12 @@ def _loaded(data: bytes) -> FittedModel:
     if about["format"] != FORMAT:
         message = f"its format {about['format']} is not {FORMAT}; another release wrote it"
         raise ValueError(message)
+    recipe = Recipe.from_json(about["recipe"])
+    trusted = [*FOREIGN, *_OWN] if recipe.is_foreign else [*TRUSTED]
     return FittedModel(
-        recipe=Recipe.from_json(about["recipe"]),
+        recipe=recipe,
         task=Task(about["task"]),
         classes=tuple(about["classes"]),
         layout=Layout.from_json(about["layout"]),
-        estimator=skops.io.loads(estimator_data, trusted=list(TRUSTED)),
+        estimator=skops.io.loads(estimator_data, trusted=trusted),
     )

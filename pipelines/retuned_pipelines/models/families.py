@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from retuned_pipelines.models.constant import CONSTANT
 from retuned_pipelines.models.forest import FOREST
+from retuned_pipelines.models.imported import IMPORTED
 from retuned_pipelines.models.lightgbm import LIGHTGBM
 from retuned_pipelines.models.linear import LINEAR
 from retuned_pipelines.recipe import Recipe
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {family.name: family for family in (CONSTANT, LINEAR, LIGHTGBM, FOREST)}
 )
+
+SERVED: Mapping[str, Family] = MappingProxyType({**FAMILIES, IMPORTED.name: IMPORTED})
+"""Families of models that may answer; a study may choose those of ``FAMILIES``."""
 
 
 def default_recipe(task: Task, family: str = "lightgbm") -> Recipe:
@@ -38,10 +42,10 @@ def effort(recipe: Recipe, labelled: int, classes: int = 1) -> float:
         labelled: labelled rows known.
         classes: how many there are; 1 for two, and for numbers.
     """
-    each = FAMILIES[recipe.family].effort(recipe.settings, classes)
+    each = SERVED[recipe.family].effort(recipe.settings, classes)
     return each * recipe.past.size(labelled)
 
 
 def complexity(recipe: Recipe) -> int:
     """Rank of the recipe's family; of equals the lower rank is preferred."""
-    return FAMILIES[recipe.family].complexity
+    return SERVED[recipe.family].complexity

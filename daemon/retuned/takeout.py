@@ -1,0 +1,145 @@
+"""Commands that take models out of a running daemon, bring them in, or fit them once more."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+from retuned.api import api_of
+from retuned.errors import ConfigError, PermanentError
+from retuned.tell import recipe_in_words
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from pathlib import Path
+
+OK, FAILED = 0, 1
+
+FITS_S = 4 * 3600.0
+"""Fitting all members of a large model once more takes as long as it takes."""
+
+
+def export(args: Namespace) -> int:
+    """Write a revision with its card into a folder, which must not hold anything yet.
+
+    Raises:
+        RetunedError: nobody answers, or the model cannot leave in that form.
+    """
+    model, number, revision = named(args.model)
+    folder: Path = args.to
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        message = f"{folder} is there already: name a folder that is empty or new"
+        raise ConfigError(message)
+    query: dict[str, object] = {"format": args.format}
+    if number is None:
+        path = f"/v1/models/{model}/champion/artifact"
+    else:
+        path = f"/v1/models/{model}/versions/{number}/artifact"
+        query |= {} if revision is None else {"revision": revision}
+    api = api_of(args.url, args.env_file)
+    try:
+        name, data = api.download(path, **query)
+    finally:
+        api.close()
+    _unpack(data, folder)
+    told = name.removesuffix(f"-{args.format}.zip").removeprefix(f"{model}-")
+    print(f"{model} {told} is in {folder}; {folder / 'MODEL_CARD.md'} tells what it is.")
+    return OK
+
+
+def bring(args: Namespace) -> int:
+    """Let the daemon check a skops file and keep it as a version.
+
+    Raises:
+        RetunedError: nobody answers, or the file cannot serve there.
+    """
+    try:
+        data = args.file.read_bytes()
+    except OSError as error:
+        message = f"{args.file} cannot be read: {error.strerror}"
+        raise ConfigError(message) from error
+    api = api_of(args.url, args.env_file)
+    try:
+        found = api.upload(
+            f"/v1/models/{args.model}/versions", data, who=getpass.getuser(), reason=args.reason
+        )
+    finally:
+        api.close()
+    print(
+        f"{args.model}: {args.file} is version {found['name']}; it answered the newest "
+        f"{found['rows']:,} rows, and is not the champion."
+    )
+    return OK
+
+
+def reproduce(args: Namespace) -> int:
+    """Tell whether a revision comes out the same when it is fitted once more.
+
+    Returns:
+        0 where all predictions are identical, else 1.
+
+    Raises:
+        RetunedError: nobody answers, or there is no such revision.
+    """
+    model, number, revision = named(args.model)
+    if number is None:
+        message = f"name a version: {model}@VERSION, as 'retuned versions {model}' lists them"
+        raise ConfigError(message)
+    query = "" if revision is None else f"?revision={revision}"
+    api = api_of(args.url, args.env_file)
+    try:
+        found = api.post(
+            f"/v1/models/{model}/versions/{number}/reproduce{query}", {}, wait_s=FITS_S
+        )
+    finally:
+        api.close()
+    if args.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _tell(found)
+    return OK if found["finding"] == "identical" else FAILED
+
+
+def named(text: str) -> tuple[str, int | None, int | None]:
+    """A model, and the version and revision where they are named: ``bikes@3.2``.
+
+    Raises:
+        ConfigError: it is not of that form.
+    """
+    model, at, version = text.partition("@")
+    number, dot, revision = version.partition(".")
+    is_sound = number.isdecimal() and (revision.isdecimal() if dot else True)
+    if not model or (at and not is_sound):
+        message = f"{text!r} names no version: write MODEL, MODEL@VERSION or MODEL@VERSION.REVISION"
+        raise ConfigError(message)
+    return model, int(number) if at else None, int(revision) if dot else None
+
+
+def _tell(found: dict[str, Any]) -> None:
+    words = {
+        "identical": "comes out identical",
+        "different": "comes out different",
+        "rows-gone": "cannot be reproduced: rows are no longer kept",
+        "unknown": "cannot be reproduced",
+    }
+    print(f"{found['model']} {found['name']} {words[found['finding']]}.")
+    for member in found["members"]:
+        print(
+            f"member {member['member'] + 1} ({recipe_in_words(member['recipe'])}): {member['why']}"
+        )
+    for name, versions in found["libraries"].items():
+        print(f"{name} was {versions['then']} then and is {versions['now']} now")
+
+
+def _unpack(data: bytes, folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # Names that lead out of the folder are cut down by extract.
+            archive.extractall(folder)
+    except (OSError, zipfile.BadZipFile) as error:
+        message = f"the model cannot be written to {folder}: {error}"
+        raise PermanentError(message) from error
