@@ -7,15 +7,18 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from retuned.custody import Finding
 from retuned.errors import RetunedError, TransientError
 from retuned.registry.events import EventKind
+from retuned.registry.signing import Forged
 from retuned_pipelines.care.orders import Notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from retuned.custody import Custody, Finding
+    from retuned.custody import Custody
     from retuned.keeper import Keeper
+    from retuned.registry.event_log import EventLog
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +32,17 @@ AUDIT_ROUNDS = 720
 class Auditing:
     """Puts right what the registry lost or what was changed in it, and tells of it."""
 
-    def __init__(self, *, keepers: Callable[[], Mapping[str, Keeper]], custody: Custody) -> None:
-        """Take who is under care, and who puts things right."""
+    def __init__(
+        self,
+        *,
+        keepers: Callable[[], Mapping[str, Keeper]],
+        custody: Custody,
+        events: EventLog,
+    ) -> None:
+        """Take who is under care, who puts things right, and the history."""
         self._keepers = keepers
         self._custody = custody
+        self._events = events
         self._told: dict[str, set[str]] = {}
         self._stopping = threading.Event()
 
@@ -54,23 +64,37 @@ class Auditing:
                 return
             try:
                 if is_audit:
-                    self._tell(keeper, self._custody.audit(name))
+                    findings = self._custody.audit(name)
+                    self._tell(keeper, findings)
                 else:
-                    self.uphold(keeper)
+                    findings = self.uphold(keeper)
+                # Where the champion is another key's, so is the history.
+                if all(finding.is_restored for finding in findings):
+                    self._look_back(keeper, is_audit=is_audit)
             except TransientError:
                 # Redis is away, which is told elsewhere; the other models would wait in vain.
                 return
             except RetunedError as error:
                 _log.error("%s", error, extra={"action": "audit_failed", "model": name})
 
-    def uphold(self, keeper: Keeper) -> None:
+    def uphold(self, keeper: Keeper) -> tuple[Finding, ...]:
         """Look at one model's champion.
 
         Raises:
             RetunedError: the registry or the disk failed.
         """
         found = self._custody.uphold(keeper.spec.name)
-        self._tell(keeper, () if found is None else (found,))
+        findings = () if found is None else (found,)
+        self._tell(keeper, findings)
+        return findings
+
+    def _look_back(self, keeper: Keeper, *, is_audit: bool) -> None:
+        """Look at one model's history; what is put right there has its own event."""
+        look = self._events.audit if is_audit else self._events.catch_up
+        try:
+            look(keeper.spec.name)
+        except Forged as error:
+            self._tell(keeper, [Finding(str(error), is_restored=False)])
 
     def _tell(self, keeper: Keeper, findings: Iterable[Finding]) -> None:
         name = keeper.spec.name

@@ -21,7 +21,7 @@ from retuned.ingest.body import Room
 from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
 from retuned.registry.connect import connect, ping
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.server import EmbeddedRedis, kept
@@ -160,9 +160,10 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     journal = Journal(state / "journal.sqlite", clock)
     stack.callback(journal.close)
     metrics = Metrics()
-    registry = Registry(client, key, journal, keep_versions=settings.registry.keep_versions)
-    book, events = StudyBook(client), EventLog(client)
-    forwarder = Forwarder(journal, events, lambda: ping(client))
+    book, events = StudyBook(client), EventLog(client, key, journal)
+    keep = settings.registry.keep_versions
+    registry = Registry(client, key, journal, events=events, keep_versions=keep)
+    forwarder = Forwarder(events, lambda: ping(client))
     served = ServedLog(state / "served", dropped=metrics.unlogged)
     stack.callback(served.close)
     cores = len(os.sched_getaffinity(0))
@@ -206,7 +207,7 @@ def _build(settings: Settings, redis: EmbeddedRedis | None) -> _Daemon:
     def notice(model: str) -> None:
         under_care(roster.keepers, model).notice()
 
-    auditing = Auditing(keepers=lambda: roster.keepers, custody=workshop.custody)
+    auditing = Auditing(keepers=lambda: roster.keepers, custody=workshop.custody, events=events)
     roster = Roster(
         load=lambda: load_models(settings.models_dir),
         new_keeper=new_keeper,

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import closing
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from retuned.errors import ConfigError, RetunedError, TransientError
+from retuned.registry.archive import looked_at
+from retuned.registry.chain import BEGINNING
 from retuned.registry.connect import connect, ping, translated
 from retuned.registry.inspection import inspected
 from retuned.registry.server import EmbeddedRedis, find_binary
 from retuned.registry.signing import SigningKey
+from retuned.registry.stream import verified
 from retuned.settings import load, load_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from redis import Redis
 
     from retuned.settings import ServerSettings, Settings
 
@@ -124,22 +129,57 @@ def _registry(
     """What the registry holds, where it can be read: of a private one while the daemon runs."""
     source = settings.redis if settings.redis.url else EmbeddedRedis(settings.state_dir / "redis")
     client = connect(source.socket if isinstance(source, EmbeddedRedis) else source)
+    path, is_away = settings.state_dir / "journal.sqlite", False
     with closing(client):
         for model in models:
             try:
-                found = inspected(client, model, key)
+                if not is_away:
+                    yield from _content(client, model, key)
             except TransientError:
                 # Told already, or the private one, which ends with its daemon.
-                return
+                is_away = True
             except RetunedError as error:
                 yield False, str(error)
                 continue
-            yield from ((False, wrong) for wrong in found.wrong)
-            if found.older:
-                told = f"{found.older} seals of {model} are of an older key"
-                yield True, f"registry: {told}; a restarted daemon makes them anew"
-            if found.champion:
-                yield True, f"registry: {found.champion} of {model}, {found.manifests} manifests"
+            try:
+                yield from _history(None if is_away else client, path, model, key)
+            except RetunedError as error:
+                yield False, str(error)
+
+
+def _content(client: Redis, model: str, key: SigningKey) -> Iterator[tuple[bool, str]]:
+    found = inspected(client, model, key)
+    yield from ((False, wrong) for wrong in found.wrong)
+    if found.older:
+        told = f"{found.older} seals of {model} are of an older key"
+        yield True, f"registry: {told}; a restarted daemon makes them anew"
+    if found.champion:
+        yield True, f"registry: {found.champion} of {model}, {found.manifests} manifests"
+
+
+def _history(
+    client: Redis | None, path: Path, model: str, key: SigningKey
+) -> Iterator[tuple[bool, str]]:
+    """Whether the chain of events verifies: that in the registry, else the journal's copy."""
+    # Not Path.exists, see `_state`.
+    with looked_at(path) if os.path.exists(path) else nullcontext() as archive:  # noqa: PTH110
+        remembered = BEGINNING if archive is None else archive.head(model)
+        if client is not None:
+            reading = verified(client, model, key, remembered)
+        elif archive is not None:
+            reading = archive.verified(model, key)
+        else:
+            return
+    where = f"history: {model}" + ", the local journal's copy" * (client is None)
+    yield from ((False, f"{where}: {finding}") for finding in reading.findings)
+    if reading.entries and not reading.findings:
+        away = "; Redis is away, what it holds was not checked" * (client is None)
+        yield (
+            True,
+            f"{where}: {reading.entries} events verify, to number {reading.last.number}{away}",
+        )
+    if reading.entries and not key.is_newest(reading.last.signature.encode()):
+        yield True, f"{where}: its end is signed with an older key; a restarted daemon signs on"
 
 
 def _private(state_dir: Path) -> tuple[bool, str]:

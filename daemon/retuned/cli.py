@@ -130,9 +130,23 @@ def _add_questions(commands: argparse._SubParsersAction[argparse.ArgumentParser]
             command.add_argument("which", nargs="?", help="number or id of one")
         if name == "events":
             command.add_argument("--limit", type=int, default=30, help="how many (default 30)")
+            _add_history(command)
         command.add_argument("--json", action="store_true", help="print the answer as it came")
         _add_address(command)
         command.set_defaults(run=_ask, question=name)
+
+
+def _add_history(events: argparse.ArgumentParser) -> None:
+    either = events.add_mutually_exclusive_group()
+    either.add_argument(
+        "--at",
+        metavar="TIME",
+        help="which version was live then, why, and on what evidence: ISO 8601 "
+        "(UTC without a time zone) or seconds since the epoch",
+    )
+    either.add_argument(
+        "--verify", action="store_true", help="verify the chain of all events; 1 if it is broken"
+    )
 
 
 def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -270,8 +284,7 @@ def _replay(args: argparse.Namespace) -> int:
 def _ask(args: argparse.Namespace) -> int:
     from retuned.inquire import ask  # noqa: PLC0415 (as above)
 
-    ask(args)
-    return OK
+    return OK if ask(args) else FAILED
 
 
 def _quarantine(args: argparse.Namespace) -> int:

@@ -130,7 +130,11 @@ class Custody:
             at=now,
             model=model,
             kind=EventKind.RESTORED,
-            body={"name": crowned.revision.name},
+            body={
+                "name": crowned.revision.name,
+                "version": crowned.version.number,
+                "revision": crowned.revision.number,
+            },
         )
         artifacts = self.stage.artifacts(model)
         restored = self.registry.restore(crowned, artifacts=artifacts, event=event)

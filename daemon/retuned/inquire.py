@@ -17,22 +17,23 @@ if TYPE_CHECKING:
 _NARROW = 100
 
 
-def ask(args: Namespace) -> None:
-    """Answer a question of the command line.
+def ask(args: Namespace) -> bool:
+    """Answer a question of the command line; False where what was to be verified does not.
 
     Raises:
         RetunedError: nobody answers, or what was asked for is not there.
     """
     api = api_of(args.url, args.env_file)
     try:
-        found = api.get(_path(args), **({"limit": args.limit} if "limit" in args else {}))
+        found = api.get(_path(args), **_query(args))
     finally:
         api.close()
     if args.json:
         print(json.dumps(found, indent=2))
-        return
-    # In a pipe or a log a line is a line.
-    show(screen(in_a_pipe=1000, at_least=_NARROW), _shape(args), found)
+    else:
+        # In a pipe or a log a line is a line.
+        show(screen(in_a_pipe=1000, at_least=_NARROW), _shape(args), found)
+    return not found.get("chain", {}).get("findings")
 
 
 def wish(args: Namespace) -> None:
@@ -113,7 +114,19 @@ def _path(args: Namespace) -> str:
     return f"/v1/models/{model}/{args.question}" + (f"/{which}" if which else "")
 
 
+def _query(args: Namespace) -> dict[str, object]:
+    if getattr(args, "verify", False):
+        return {"limit": 1, "verify": True}
+    if getattr(args, "at", None) is not None:
+        return {"at": args.at}
+    return {"limit": args.limit} if "limit" in args else {}
+
+
 def _shape(args: Namespace) -> str:
+    if getattr(args, "verify", False):
+        return "chain"
+    if getattr(args, "at", None) is not None:
+        return "live"
     if getattr(args, "model", None) is None:
         return "models"
     if args.question == "models":

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from retuned.tell import recipe_in_words, shares_in_words, tell
+from retuned.tell import (
+    chain_in_words,
+    live_in_words,
+    moment,
+    recipe_in_words,
+    shares_in_words,
+    tell,
+)
 from retuned_pipelines.recipe import FOREIGN_FAMILY
 
 if TYPE_CHECKING:
@@ -128,7 +134,7 @@ def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
         (
             (
                 f"{v['number']}{' pinned' * (v['pin'] is not None)}",
-                _moment(v["created_at"]),
+                moment(v["created_at"]),
                 _members(v),
                 f"{v['verdict']['gain']:+.1%}",
                 " ".join(v["verdict"]["reasons"]),
@@ -160,7 +166,7 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
             for weight, m in zip(_weights(found), members, strict=True)
         ]
     lines += [
-        (f"revision {r['number']}", f"{_moment(r['created_at'])}, {_learned(r)}")
+        (f"revision {r['number']}", f"{moment(r['created_at'])}, {_learned(r)}")
         for r in found["revisions"][-10:]
     ]
     _print(console, ("", ""), lines)
@@ -180,7 +186,7 @@ def _pinned(pin: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if pin is None:
         return []
     reason = f": {pin['reason']}" if pin["reason"] else ""
-    return [("pinned", f"by {pin['who']}, {_moment(pin['at'])}{reason}")]
+    return [("pinned", f"by {pin['who']}, {moment(pin['at'])}{reason}")]
 
 
 def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:
@@ -190,7 +196,7 @@ def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:
         (
             (
                 check["id"],
-                _moment(check["at"]),
+                moment(check["at"]),
                 f"{check['rows']:,}",
                 ", ".join(
                     f"{a['subject']} ({a['method']} {a['effect']:.2f})" for a in check["alarms"]
@@ -228,7 +234,7 @@ def _show_studies(console: Console, found: Mapping[str, Any]) -> None:
         (
             (
                 s["id"],
-                _moment(s["started_at"]),
+                moment(s["started_at"]),
                 f"{s['rows']:,}",
                 s["stopped"] or "runs",
                 ""
@@ -266,8 +272,19 @@ def _show_events(console: Console, found: Mapping[str, Any]) -> None:
     _print(
         console,
         ("when", "event", "what happened"),
-        ((_moment(e["at"]), e["kind"], tell(e)) for e in found["items"]),
+        ((moment(e["at"]), e["kind"], tell(e)) for e in found["items"]),
     )
+    if found["source"] == "journal":
+        console.print("Redis does not answer: told from the local journal.", highlight=False)
+
+
+def _show_chain(console: Console, found: Mapping[str, Any]) -> None:
+    for line in chain_in_words(found["chain"]):
+        console.print(line, highlight=False, markup=False)
+
+
+def _show_live(console: Console, found: Mapping[str, Any]) -> None:
+    _print(console, ("", ""), live_in_words(found))
 
 
 def _show_quarantine(console: Console, found: Mapping[str, Any]) -> None:
@@ -289,7 +306,7 @@ def _show_quarantine(console: Console, found: Mapping[str, Any]) -> None:
                 str(item["id"]),
                 item["cargo"],
                 "" if item["row"] is None else item["row"],
-                _moment(item["last_seen_at"]),
+                moment(item["last_seen_at"]),
                 str(item["times"]),
                 item["reason"],
                 _cut(item["record"]),
@@ -310,6 +327,8 @@ _TABLES = {
     "studies": _show_studies,
     "one of studies": _show_study,
     "events": _show_events,
+    "chain": _show_chain,
+    "live": _show_live,
     "quarantine": _show_quarantine,
 }
 
@@ -349,7 +368,3 @@ def _short(value: object) -> str:
 def _cut(record: object) -> str:
     text = record if isinstance(record, str) else json.dumps(record)
     return text if len(text) <= _WIDEST else f"{text[:_WIDEST]}..."
-
-
-def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

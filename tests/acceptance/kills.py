@@ -22,7 +22,7 @@ from tests.takeovers import KEY, MODEL, event, revision, version
 
 from retuned.registry import artifacts as store
 from retuned.registry.connect import connect
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
@@ -97,7 +97,7 @@ def inspect(folder: Path, redis: Redis) -> int:
         for name in found.revision.artifacts:
             artifact.load(registry.artifact(MODEL, name))
         assert on_disk is None or on_disk.crowned.epoch in {found.epoch - 1, found.epoch}
-        told = [one.id for one in EventLog(redis).newest(MODEL, 100_000)]
+        told = [one.id for one in EventLog(redis, KEY).newest(MODEL, 100_000)]
         assert told == [f"promoted {number}" for number in range(1, found.epoch + 1)]
         assert len(registry.versions(MODEL)) == found.epoch
         return found.epoch

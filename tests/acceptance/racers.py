@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.takeovers import DATA, KEY, MODEL, digest, event, revision, version
 
 from retuned.registry.connect import connect
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.takeover import Conflict
 from retuned.registry.versions import Registry
 
@@ -67,7 +67,7 @@ def main(socket: Path, processes: int, rounds: int) -> dict[str, Any]:
     for racer in racers:
         racer.join()
     with closing(connect(socket)) as client:
-        registry, log = Registry(client, KEY), EventLog(client)
+        registry, log = Registry(client, KEY), EventLog(client, KEY)
         champion = registry.champion(MODEL)
         stored = {
             number: int(registry.revisions(MODEL, number)[0].created_at)

@@ -13,7 +13,7 @@ from redis import Redis
 from tests.takeovers import KEY
 
 from retuned.registry.connect import connect
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry
@@ -56,7 +56,7 @@ def registry(redis: Redis) -> Registry:
 
 @pytest.fixture
 def log(redis: Redis) -> EventLog:
-    return EventLog(redis)
+    return EventLog(redis, KEY)
 
 
 @pytest.fixture

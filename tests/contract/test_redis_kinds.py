@@ -20,9 +20,9 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish
 
 from retuned.demo.daemon import free_port
 from retuned.errors import PermanentError, TransientError
-from retuned.registry import keys
+from retuned.registry import event_log, keys
 from retuned.registry.connect import connect, ping, translated
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.inspection import inspected
 from retuned.registry.pins import Pin
 from retuned.registry.server import EmbeddedRedis
@@ -40,7 +40,7 @@ def use_everything(client: Redis) -> None:
     registry, book, log = (
         Registry(client, KEY, keep_versions=1),
         StudyBook(client),
-        EventLog(client),
+        EventLog(client, KEY),
     )
     serving = publish(registry)
     registry.prune(publish(registry, 2, expected="1.1", data=b"newer"), serving.revision)
@@ -54,6 +54,13 @@ def use_everything(client: Redis) -> None:
     assert len(registry.versions(MODEL)) == 3
     log.append(event("alone"))
     assert log.newest(MODEL, 10)
+    client.xadd(keys.events(MODEL), {"event": "a fake"})
+    log.audit(MODEL)
+    log.forward(MODEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(event_log, "KEPT", 2)
+        log.audit(MODEL)
+    assert log.verified(MODEL).findings == []
     record = StudyRecord(
         id="s1", model=MODEL, as_of=9, started_at=5.0, rows=8, planned=3, boundary=Boundary(1, 9)
     )

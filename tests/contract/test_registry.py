@@ -17,7 +17,7 @@ from retuned.errors import ConfigError, PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.artifacts import CHUNK_BYTES
 from retuned.registry.connect import connect, ping, translated
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.pointer import Crowned
@@ -264,7 +264,7 @@ def test_many_who_send_the_same_events_write_each_once(
     def send(_: int) -> None:
         with closing(connect(server.socket)) as client:
             for number in range(20):
-                EventLog(client).append(event(f"e{number:02}"))
+                EventLog(client, KEY).append(event(f"e{number:02}"))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(send, range(4)))
@@ -275,10 +275,10 @@ def test_what_waits_in_the_journal_arrives_once(
     tmp_path: Path, redis: Redis, log: EventLog
 ) -> None:
     with closing(Journal(tmp_path / "journal.sqlite", VirtualClock())) as journal:
-        forwarder = Forwarder(journal, log, lambda: ping(redis))
+        forwarder = Forwarder(EventLog(redis, KEY, journal), lambda: ping(redis))
         journal.append(MODEL, {}, [event("a"), event("b")])
         log.append(event("a"))  # as after a crash between sending and forgetting
-        assert forwarder.forward() == 2
+        assert forwarder.forward() == 1
         assert forwarder.forward() == 0
         assert {told.id for told in log.newest(MODEL, 10)} == {"a", "b"}
         assert journal.waiting(10) == ()
@@ -286,7 +286,7 @@ def test_what_waits_in_the_journal_arrives_once(
 
 def test_what_cannot_be_sent_waits_on(tmp_path: Path, redis: Redis, log: EventLog) -> None:
     with closing(Journal(tmp_path / "journal.sqlite", VirtualClock())) as journal:
-        forwarder = Forwarder(journal, log, lambda: ping(redis))
+        forwarder = Forwarder(EventLog(redis, KEY, journal), lambda: ping(redis))
         journal.append(MODEL, {}, [event("a")])
         redis.config_set("maxmemory", "1")
         with pytest.raises(TransientError):
@@ -390,7 +390,7 @@ def test_a_registry_that_is_away_passes(tmp_path: Path) -> None:
         with pytest.raises(TransientError, match="cannot be reached"):
             publish(Registry(client, KEY))
         with pytest.raises(TransientError, match="cannot be reached"):
-            EventLog(client).append(event())
+            EventLog(client, KEY).append(event())
         with pytest.raises(TransientError, match="cannot be reached"):
             StudyBook(client).open(record())
 
@@ -415,7 +415,7 @@ def test_a_user_without_rights_is_told_where_they_are_set(
     with closing(connect(allowed)) as client:
         assert Registry(client, KEY).champion(MODEL) is None
         with pytest.raises(PermanentError, match="refuses this user.*ACL GETUSER"):
-            EventLog(client).append(event())
+            EventLog(client, KEY).append(event())
     refused = RedisSettings(url=url, username="reader", password_file=tmp_path / "wrong")
     with closing(connect(refused)) as client, pytest.raises(PermanentError, match="refuses"):
         ping(client)
@@ -423,7 +423,7 @@ def test_a_user_without_rights_is_told_where_they_are_set(
 
 
 def test_a_key_of_another_kind_does_not_pass_by_itself(redis: Redis, log: EventLog) -> None:
-    redis.set(keys.event_ids(MODEL), "taken")
+    redis.set(keys.events(MODEL), "taken")
     with pytest.raises(PermanentError, match="answered with an error.*WRONGTYPE"):
         log.append(event())
 

@@ -17,7 +17,7 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish, revision, 
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.artifacts import CHUNK_BYTES
-from retuned.registry.events import EventLog
+from retuned.registry.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting
 from retuned.registry.pointer import CHAMPION, Crowned, Stale, canonical
@@ -370,7 +370,7 @@ def test_a_champion_that_was_lost_comes_back_as_it_was(
     assert registry.versions(MODEL) == (version(), version(2))
     assert registry.revisions(MODEL, 1) == (revision(),)
     assert registry.artifact(MODEL, digest(DATA)) == DATA
-    assert [told.id for told in log.newest(MODEL, 10)] == ["restored"]
+    assert [told.id for told in log.newest(MODEL, 10)] == ["e1.1", "restored"]
     # Numbers and epoch go on from where they were.
     assert publish(registry, 3, expected="2.1").epoch == serving.epoch + 1
     redis.flushall()
@@ -480,7 +480,7 @@ def test_a_new_daemon_may_use_the_name_of_an_old_request_for_something_else(
 
 def test_no_takeover_without_its_artifacts(redis: Redis, registry: Registry) -> None:
     crowned = Crowned(version=version(), revision=revision(), epoch=1)
-    takeover = Takeover(redis, KEY)
+    takeover = Takeover(redis, KEY, EventLog(redis, KEY))
     assert takeover(crowned, None, event()) is Outcome.LOST
     assert registry.champion(MODEL) is None
     registry.put_artifact(MODEL, digest(DATA), DATA)

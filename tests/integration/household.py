@@ -13,7 +13,8 @@ from retuned.auditing import Auditing
 from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.keeper import Keeper
 from retuned.registry.connect import connect
-from retuned.registry.events import Event, EventLog
+from retuned.registry.event_log import EventLog
+from retuned.registry.events import Event
 from retuned.registry.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.signing import SigningKey
@@ -49,12 +50,10 @@ class Household:
         self.redis = redis
         self.rows = RowLogs(self.directory / "rows", now=self.clock.now)
         self.journal = Journal(self.directory / "journal.sqlite", self.clock)
-        self.registry, self.book, self.events = (
-            Registry(redis, key, self.journal),
-            StudyBook(redis),
-            EventLog(redis),
-        )
-        self.forwarder = Forwarder(self.journal, self.events, redis.ping)
+        self.events = EventLog(redis, key, self.journal)
+        self.registry = Registry(redis, key, self.journal, events=self.events)
+        self.book = StudyBook(redis)
+        self.forwarder = Forwarder(self.events, redis.ping)
         self.stage = Stage(self.directory / "champions", key)
         self.lost: list[tuple[str, int]] = []
         self.served = ServedLog(
@@ -80,7 +79,9 @@ class Household:
         )
         self.new_keeper()
         self.auditing = Auditing(
-            keepers=lambda: {self.spec.name: self.keeper}, custody=self.workshop.custody
+            keepers=lambda: {self.spec.name: self.keeper},
+            custody=self.workshop.custody,
+            events=self.events,
         )
 
     def new_keeper(self) -> None:

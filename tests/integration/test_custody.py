@@ -132,6 +132,19 @@ def test_a_full_registry_keeps_nobody_from_serving(house: Household) -> None:
     assert serving(house).epoch == before.epoch + 1
 
 
+def test_a_history_that_was_lost_is_put_back_while_nothing_happens(house: Household) -> None:
+    look(house)
+    before = [event.id for event in house.events.newest(MODEL, 1000)]
+    house.redis.flushall()
+    look(house)
+    after = [event.id for event in house.events.newest(MODEL, 1000)]
+    assert after[: len(before)] == before
+    assert kinds(house)[len(before) :] == ["restored", "mended"]
+    assert house.events.verified(MODEL).findings == []
+    look(house, is_audit=True)
+    assert len(house.events.newest(MODEL, 1000)) == len(after)
+
+
 # Changed
 
 

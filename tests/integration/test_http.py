@@ -227,10 +227,13 @@ def test_while_the_registry_is_away_the_champion_answers_and_rows_are_taken(
         assert fresh.get(f"{BIKES}/champion").status_code == 200
         assert fresh.get(BIKES).json()["champion"] is not None
         assert fresh.post(f"{BIKES}/rows", {**row(900), "side": "a"}).json()["accepted"] == 1
-        for path in ("versions", "versions/1", "studies", "studies/s1", "events"):
+        for path in ("versions", "versions/1", "studies", "studies/s1"):
             answer = fresh.get(f"{BIKES}/{path}")
             problem(answer, 503, "try-again")
             assert int(answer.headers["retry-after"]) > 0
+        events = fresh.get(f"{BIKES}/events").json()
+        assert events["source"] == "journal"
+        assert "promoted" in {event["kind"] for event in events["items"]}
         page = fresh.get("/models/bikes")
         assert page.status_code == 200
         assert "Redis cannot be reached" in page.text

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.takeovers import DATA, digest, publish
+from tests.takeovers import DATA, digest, event, publish
 
 from retuned.check import check
 from retuned.registry import keys
+from retuned.registry.chain import BEGINNING, linked
 from retuned.registry.connect import connect
+from retuned.registry.event_log import EventLog
+from retuned.registry.journal import Journal
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.signing import SigningKey, rotate
 from retuned.registry.versions import Registry
+from retuned.runtime.clock import VirtualClock
 from retuned.settings.daemon import PREFIX
 
 if TYPE_CHECKING:
@@ -208,6 +213,65 @@ def test_what_does_not_verify_is_told(redis: EmbeddedRedis, directory: Path) -> 
         assert any("3 seals of demo are of an older key" in line for line in told()[1])
         client.set(keys.chunk("demo", digest(DATA), 0), "changed")
         assert ["not what its digest says" in line for line in told()[2]] == [True]
+
+
+def told_of_history() -> tuple[list[str], list[str]]:
+    """What is fine and what is wrong with the history."""
+    _, fine, wrong = told()
+    return [line for line in fine if line.startswith("history")], [
+        line for line in wrong if line.startswith("history")
+    ]
+
+
+def test_a_history_that_was_changed_is_told(redis: EmbeddedRedis, directory: Path) -> None:
+    state = directory / "state"
+    state.mkdir(mode=0o700)
+    key = SigningKey.load_or_make(state / "signing.key")
+    assert told_of_history() == ([], [])
+    with (
+        closing(connect(redis.socket)) as client,
+        closing(Journal(state / "journal.sqlite", VirtualClock())) as journal,
+    ):
+        log = EventLog(client, key, journal)
+        for name in "abcd":
+            log.append(event(name, "bikes"))
+        assert told_of_history()[0] == ["history: bikes: 4 events verify, to number 4"]
+        found: Any = client.xrange(keys.events("bikes"))
+        client.xdel(keys.events("bikes"), found[-1][0])
+        assert told_of_history()[1] == [
+            "history: bikes: the end is cut off: event 4 had been there"
+        ]
+        client.xdel(keys.events("bikes"), found[1][0])
+        assert told_of_history()[1][0] == "history: bikes: event 2: not there"
+        rotate(state / "signing.key")
+        log.catch_up("bikes")
+        log.forward("bikes")
+        assert "signed with an older key" in told_of_history()[0][1]
+
+
+def test_while_redis_is_away_the_journals_copy_of_the_history_is_checked(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = directory / "state"
+    state.mkdir(mode=0o700)
+    key = SigningKey.load_or_make(state / "signing.key")
+    journal = Journal(state / "journal.sqlite", VirtualClock())
+    texts = [event(name, "bikes").text for name in "abc"]
+    journal.archive.keep("bikes", linked("bikes", BEGINNING, texts, key))
+    copy = "history: bikes, the local journal's copy"
+    line = f"{copy}: 3 events verify, to number 3; Redis is away, what it holds was not checked"
+    assert told_of_history() == ([line], [])
+    journal.close()
+    before = sorted(path.name for path in state.iterdir())
+    assert told_of_history() == ([line], [])
+    assert sorted(path.name for path in state.iterdir()) == before
+    with closing(sqlite3.connect(state / "journal.sqlite")) as db, db:
+        db.execute("UPDATE event SET value = ? WHERE number = 2", (texts[0],))
+    assert told_of_history()[1] == [f"{copy}: event 2 was changed"]
+    monkeypatch.setenv("RETUNED_REDIS__URL", f"unix://{directory}/nobody.sock")
+    assert told_of_history()[1] == [f"{copy}: event 2 was changed"]
+    (state / "journal.sqlite").write_bytes(b"not a journal at all" * 100)
+    assert any("journal.sqlite cannot be read" in line for line in told()[2])
 
 
 # Gives up root's rights after the imports, and looks where it may not.

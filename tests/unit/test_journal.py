@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.takeovers import KEY
 
 from retuned.errors import PermanentError, TransientError
+from retuned.registry.chain import BEGINNING, linked
 from retuned.registry.events import Event, EventKind, new_event_id
 from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting, Memory
@@ -90,11 +92,14 @@ def test_events_wait_in_the_order_of_their_writing(journal: Journal) -> None:
     assert journal.waiting(2) == (event("b"), event("a"))
 
 
-def test_forwarded_events_wait_no_longer(journal: Journal) -> None:
+def test_linked_events_wait_no_longer(journal: Journal) -> None:
     journal.append("demo", {}, [event("a"), event("b"), event("c")])
-    journal.forwarded(["a", "c", "unknown"])
-    journal.forwarded([])
+    texts = [event("a").text, event("c").text]
+    journal.archive.keep("demo", linked("demo", BEGINNING, texts, KEY))
     assert journal.waiting(10) == (event("b"),)
+    journal.append("demo", {}, [event("a")])
+    assert journal.waiting(10) == (event("b"),)
+    assert journal.archive.head("demo").number == 2
 
 
 def test_an_event_that_is_repeated_waits_once_and_where_it_was(journal: Journal) -> None:

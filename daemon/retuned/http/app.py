@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from retuned.http import (
     dashboard,
+    events,
     exchange,
     health,
     history,
@@ -45,6 +46,7 @@ def build(desk: Desk) -> FastAPI:
         traffic,
         quarantine,
         history,
+        events,
         operator,
         pins,
         exchange,

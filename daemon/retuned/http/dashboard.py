@@ -66,11 +66,10 @@ def _gathered(desk: Desk, model: str) -> page.ModelPage:
             {**r.to_json(), "trials": [t.to_json() for t in desk.studies.trials(model, r.id)]}
             for r in records
         ]
-        events = [event.to_json() for event in desk.events.newest(model, EVENTS)][::-1]
         versions = [v.to_json() for v in desk.registry.versions(model)][::-1]
         away = ""
     except RetunedError as error:
-        studies, events, versions, away = [], [], [], str(error)
+        studies, versions, away = [], [], str(error)
     checks: list[dict[str, Any]] = [
         check_summary(*item) for item in desk.journal.drifts(model, CHECKS)
     ]
@@ -83,7 +82,7 @@ def _gathered(desk: Desk, model: str) -> page.ModelPage:
         losses=_losses(desk, model),
         checks=checks,
         studies=studies,
-        events=events,
+        events=[event.to_json() for event in desk.events.newest(model, EVENTS)][::-1],
         away=away,
     )
 

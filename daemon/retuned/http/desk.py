@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from retuned.ingest.body import Room
     from retuned.ingest.intake import Intake
     from retuned.keeper import Keeper
-    from retuned.registry.events import EventLog
+    from retuned.registry.event_log import EventLog
     from retuned.registry.journal import Journal
     from retuned.registry.studies import StudyBook
     from retuned.registry.versions import Registry

@@ -77,12 +77,6 @@ def routes(desk: Desk) -> APIRouter:
         trials: tuple[Trial, ...] = desk.studies.trials(model, study)
         return answer({**found.to_json(), "trials": [trial.to_json() for trial in trials]})
 
-    @room.get("/events", summary="The newest events, oldest first")
-    def events(model: str, limit: Limit = 100) -> Response:
-        desk.keeper(model)
-        found = desk.events.newest(model, limit)
-        return answer({"items": [event.to_json() for event in found]})
-
     return room
 
 

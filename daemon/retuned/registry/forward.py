@@ -6,42 +6,48 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from retuned.errors import RetunedError
+from retuned.errors import RetunedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from retuned.registry.events import EventLog
-    from retuned.registry.journal import Journal
+    from retuned.registry.event_log import EventLog
 
 _log = logging.getLogger(__name__)
 
 TURN_S = 0.2
 RETRY_S = 3.0
-_AT_ONCE = 200
 
 
 class Forwarder:
-    """Empties the journal's outbox. An event that is sent twice counts once."""
+    """Appends what waits in the journal to the chains. An event that is sent twice counts once."""
 
-    def __init__(self, journal: Journal, log: EventLog, ping: Callable[[], object]) -> None:
-        """Send from the journal to the log; ``ping`` asks whether the registry is there."""
-        self._journal = journal
+    def __init__(self, log: EventLog, ping: Callable[[], object]) -> None:
+        """Send what waits in the log's journal; ``ping`` asks whether the registry is there."""
         self._log = log
         self._ping = ping
+        self._refused: dict[str, str] = {}
         self.is_up = False
 
     def forward(self) -> int:
-        """Send what waits; returns how many events.
+        """Send what waits, of each model up to some hundred; returns how many events.
 
         Raises:
             RetunedError: the registry or the journal failed; what was not sent still waits.
         """
-        events = self._journal.waiting(_AT_ONCE)
-        for event in events:
-            self._log.append(event)
-            self._journal.forwarded([event.id])
-        return len(events)
+        count = 0
+        for model in self._log.archive.models_waiting():
+            try:
+                count += self._log.forward(model)
+                self._refused.pop(model, None)
+            except TransientError:
+                raise
+            except RetunedError as error:
+                # One model's trouble is no other's; it is tried again, and told once.
+                if self._refused.get(model) != str(error):
+                    self._refused[model] = str(error)
+                    _log.error("%s", error, extra={"action": "forward_failed", "model": model})
+        return count
 
     async def run(self) -> None:
         """Send for ever, and keep ``is_up`` true to the facts."""

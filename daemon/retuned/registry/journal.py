@@ -10,20 +10,18 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.events import Event
+from retuned.registry.archive import TABLES, Archive
 from retuned.runtime.transaction import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from retuned.registry.events import Event
     from retuned.runtime.clock import Clock
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS state (model TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS outbox (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, value BLOB NOT NULL
-);
 CREATE TABLE IF NOT EXISTS drift (
     number INTEGER PRIMARY KEY, model TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL,
     value BLOB NOT NULL, UNIQUE (model, id)
@@ -40,21 +38,24 @@ class Journal:
     What a call has stored when it returns survives a crash; what failed is not stored at all.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Open the file, or make it.
+    def __init__(self, path: Path | None, clock: Clock) -> None:
+        """Open the file, or make it; without a path it ends with the process.
 
         Raises:
             PermanentError: the file is damaged.
             TransientError: the disk is full.
         """
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._path = path
+        self.archive = Archive(self._all, self._write)
         with self._translated():
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(
+                path or ":memory:", check_same_thread=False, isolation_level=None
+            )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_TABLES)
+            self._db.executescript(_TABLES + TABLES)
 
     def close(self) -> None:
         """Close the file."""
@@ -82,26 +83,17 @@ class Journal:
         """
         with self._write() as db:
             db.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (model, orjson.dumps(state)))
-            db.executemany(
-                "INSERT OR IGNORE INTO outbox (id, value) VALUES (?, ?)",
-                [(event.id, orjson.dumps(event.to_json())) for event in events],
-            )
+            self.archive.insert(db, events)
             if drift is not None:
                 name, report = drift
                 db.execute(
                     "INSERT OR REPLACE INTO drift (model, id, at, value) VALUES (?, ?, ?, ?)",
-                    (model, name, self._clock.now(), orjson.dumps(report)),
+                    (model, name, self.clock.now(), orjson.dumps(report)),
                 )
 
     def waiting(self, limit: int) -> tuple[Event, ...]:
-        """Events that have not been forwarded yet, oldest first."""
-        found = self._all("SELECT value FROM outbox ORDER BY number LIMIT ?", (limit,))
-        return tuple(Event.from_json(orjson.loads(value)) for (value,) in found)
-
-    def forwarded(self, ids: Sequence[str]) -> None:
-        """Forget events that the registry has now."""
-        with self._write() as db:
-            db.executemany("DELETE FROM outbox WHERE id = ?", [(name,) for name in ids])
+        """Events that are not in their model's chain yet, oldest first."""
+        return self.archive.waiting(limit)
 
     def drift(self, model: str, report: str) -> dict[str, Any] | None:
         """A drift report by its id."""

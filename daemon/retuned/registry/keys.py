@@ -44,13 +44,18 @@ def pins(model: str) -> str:
 
 
 def events(model: str) -> str:
-    """Stream: the newest events, field ``event`` (JSON)."""
+    """Stream: the chain of events, fields ``event`` (JSON) and ``link``, see `chain.py`."""
     return f"retuned:{{{model}}}:events"
 
 
-def event_ids(model: str) -> str:
-    """Sorted set: ids of the newest events, so that one that is sent twice counts once."""
-    return f"retuned:{{{model}}}:event-ids"
+def checkpoint(model: str) -> str:
+    """String: the sealed checkpoint that the chain begins with, once its beginning was let go."""
+    return f"retuned:{{{model}}}:events:checkpoint"
+
+
+def refused_events(model: str) -> str:
+    """Stream: what stood in place of the chain when it last had to be put right."""
+    return f"retuned:{{{model}}}:events:refused"
 
 
 def studies(model: str) -> str:

@@ -10,35 +10,41 @@ import orjson
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.events import APPENDING, append_args
+from retuned.registry.stream import APPENDING, CHECKING, HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from redis import Redis
+    from redis.commands.core import Script
 
+    from retuned.registry.event_log import EventLog
     from retuned.registry.events import Event
 
 PIN = (
-    """
-for number = 4, #KEYS do
+    HEAD
+    + CHECKING.format(stream=2, first=3)
+    + """
+for number = 3, #KEYS do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 0 end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 """
-    + APPENDING.format(stream=2, ids=3, first=3)
+    + APPENDING.format(stream=2, first=3)
     + "return 1"
 )
-"""KEYS: pins, events, event ids, artifacts. ARGV: version number, JSON, as `APPENDING`."""
+"""KEYS: pins, events, artifacts. ARGV: version number, JSON, as `stream.APPENDING`."""
 
 UNPIN = (
-    """
+    HEAD
+    + CHECKING.format(stream=2, first=2)
+    + """
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
 """
-    + APPENDING.format(stream=2, ids=3, first=2)
+    + APPENDING.format(stream=2, first=2)
     + "return 1"
 )
-"""KEYS: pins, events, event ids. ARGV: version number, as `APPENDING`."""
+"""KEYS: pins, events. ARGV: version number, as `stream.APPENDING`."""
 
 
 class NotPinned(PermanentError):
@@ -69,9 +75,10 @@ class Pin:
 class Pins:
     """Pins in Redis. May be used from any thread; every call is safe to repeat."""
 
-    def __init__(self, redis: Redis) -> None:
-        """Use a client that returns bytes."""
+    def __init__(self, redis: Redis, events: EventLog) -> None:
+        """Use a client that returns bytes, and the history."""
         self._redis = redis
+        self._events = events
         self._pin = redis.register_script(PIN)
         self._unpin = redis.register_script(UNPIN)
 
@@ -83,11 +90,9 @@ class Pins:
             TransientError: Redis is away; it may have happened.
         """
         names = [keys.artifact(model, name) for name in sorted(set(artifacts) - {""})]
-        with translated():
-            is_done = self._pin(
-                keys=[keys.pins(model), keys.events(model), keys.event_ids(model), *names],
-                args=[pin.version, orjson.dumps(pin.to_json()), *append_args(event)],
-            )
+        is_done = self._changed(
+            self._pin, model, names, [pin.version, orjson.dumps(pin.to_json())], event
+        )
         if not is_done:
             message = (
                 f"version {pin.version} of {model} cannot be pinned: its artifacts are not kept "
@@ -102,12 +107,7 @@ class Pins:
             NotPinned: it is not pinned.
             TransientError: Redis is away; it may have happened.
         """
-        with translated():
-            is_done = self._unpin(
-                keys=[keys.pins(model), keys.events(model), keys.event_ids(model)],
-                args=[version, *append_args(event)],
-            )
-        if not is_done:
+        if not self._changed(self._unpin, model, [], [version], event):
             message = f"version {version} of {model} is not pinned"
             raise NotPinned(message)
 
@@ -133,6 +133,18 @@ class Pins:
         """
         with translated():
             self._redis.hsetnx(keys.pins(model), str(pin.version), orjson.dumps(pin.to_json()))
+
+    def _changed(
+        self, script: Script, model: str, artifacts: list[str], args: list[Any], event: Event
+    ) -> bool:
+        def write(told: tuple[str, bytes, str]) -> int:
+            with translated():
+                outcome: Any = script(
+                    keys=[keys.pins(model), keys.events(model), *artifacts], args=[*args, *told]
+                )
+            return int(outcome)
+
+        return bool(self._events.along(event, write))
 
 
 def _read(version: int, value: bytes) -> Pin:

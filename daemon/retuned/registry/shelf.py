@@ -12,7 +12,7 @@ from retuned.errors import PermanentError, TransientError
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.events import APPENDING, append_args
+from retuned.registry.stream import APPENDING, CHECKING, HEAD
 from retuned.registry.takeover import Outcome, number_taken
 from retuned_pipelines.retention import kept_versions
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from retuned.registry.event_log import EventLog
     from retuned.registry.events import Event
     from retuned.registry.pins import Pin, Pins
     from retuned.registry.pointer import Crowned
@@ -28,27 +29,31 @@ if TYPE_CHECKING:
     from retuned_pipelines.version import Revision, Version
 
 SHELVE = (
-    """
+    HEAD
+    + """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local version = redis.call('HGET', KEYS[1], ARGV[1])
 local revision = redis.call('HGET', KEYS[2], ARGV[3])
 if (version and text(version) ~= text(ARGV[2]))
   or (revision and text(revision) ~= text(ARGV[4])) then return 2 end
 if revision then return 1 end
-for number = 6, #KEYS do
+for number = 5, #KEYS do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
 end
+"""
+    + CHECKING.format(stream=4, first=6)
+    + """
 redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
 redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4])
 redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])
 """
-    + APPENDING.format(stream=4, ids=5, first=6)
+    + APPENDING.format(stream=4, first=6)
     + "return 1"
 )
-"""KEYS: versions, revisions, pins, events, event ids; then the artifacts.
+"""KEYS: versions, revisions, pins, events; then the artifacts.
 
 ARGV: version number, sealed version, revision number, sealed revision, pin; then as
-`events.APPENDING`. Returns an Outcome.
+`stream.APPENDING`. Returns an Outcome.
 """
 
 
@@ -80,10 +85,13 @@ class Sealed:
 class Shelf:
     """Versions that do not serve, in Redis. May be used from any thread."""
 
-    def __init__(self, redis: Redis, key: SigningKey, pins: Pins, *, keep_versions: int) -> None:
-        """Use a client that returns bytes, the key that signs, and what is pinned."""
+    def __init__(
+        self, redis: Redis, key: SigningKey, events: EventLog, pins: Pins, *, keep_versions: int
+    ) -> None:
+        """Use a client that returns bytes, the key that signs, the history, and what is pinned."""
         self._redis = redis
         self._key = key
+        self._events = events
         self._pins = pins
         self._keep_versions = keep_versions
         self._shelve = redis.register_script(SHELVE)
@@ -118,31 +126,44 @@ class Shelf:
         with self._turn:
             for name in names:
                 store.store(self._redis, model, name, artifacts[name])
-            with translated():
-                found: Any = self._shelve(
-                    keys=[
-                        keys.versions(model),
-                        keys.revisions(model, version.number),
-                        keys.pins(model),
-                        keys.events(model),
-                        keys.event_ids(model),
-                        *(keys.artifact(model, name) for name in names),
-                    ],
-                    args=[
-                        version.number,
-                        manifests.sealed_version(version, self._key),
-                        revision.number,
-                        manifests.sealed_revision(revision, self._key),
-                        orjson.dumps(pin.to_json()),
-                        *append_args(event),
-                    ],
-                )
+            found = self._events.along(
+                event, lambda told: self._put(version, revision, pin, names, told)
+            )
         outcome = Outcome(found)
         if outcome is Outcome.TAKEN:
             raise number_taken(revision)
         if outcome is not Outcome.DONE:
             message = f"an artifact of {revision.name} of {model} was removed while it was stored"
             raise TransientError(message)
+
+    def _put(
+        self,
+        version: Version,
+        revision: Revision,
+        pin: Pin,
+        names: list[str],
+        told: tuple[str, bytes, str],
+    ) -> int:
+        model = version.model
+        with translated():
+            found: Any = self._shelve(
+                keys=[
+                    keys.versions(model),
+                    keys.revisions(model, version.number),
+                    keys.pins(model),
+                    keys.events(model),
+                    *(keys.artifact(model, name) for name in names),
+                ],
+                args=[
+                    version.number,
+                    manifests.sealed_version(version, self._key),
+                    revision.number,
+                    manifests.sealed_revision(revision, self._key),
+                    orjson.dumps(pin.to_json()),
+                    *told,
+                ],
+            )
+        return int(found)
 
     def keep(self, revision: Revision, artifacts: Mapping[str, bytes]) -> bytes:
         """Keep a new revision of a version that served before; safe to repeat.

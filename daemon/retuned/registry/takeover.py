@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.events import APPENDING, append_args
 from retuned.registry.manifests import (
     read_revision,
     read_version,
@@ -19,10 +18,12 @@ from retuned.registry.manifests import (
 )
 from retuned.registry.pointer import CHAMPION, canonical, pointer_text
 from retuned.registry.signing import Forged
+from retuned.registry.stream import APPENDING, CHECKING, HEAD
 
 if TYPE_CHECKING:
     from redis import Redis
 
+    from retuned.registry.event_log import EventLog
     from retuned.registry.events import Event
     from retuned.registry.pointer import Crowned
     from retuned.registry.signing import SigningKey
@@ -32,7 +33,8 @@ REQUESTS_KEPT = 1000
 """Takeovers of a model that are remembered, so that none is made twice."""
 
 TAKE_OVER = (
-    """
+    HEAD
+    + """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local found = redis.call('GET', KEYS[1])
 if found and redis.call('ZSCORE', KEYS[4], ARGV[7]) then return 3 end
@@ -41,26 +43,29 @@ local version = redis.call('HGET', KEYS[2], ARGV[3])
 local revision = redis.call('HGET', KEYS[3], ARGV[5])
 if (version and text(version) ~= text(ARGV[4]))
   or (revision and text(revision) ~= text(ARGV[6])) then return 2 end
-for number = 8, #KEYS do
+for number = 7, #KEYS do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
 end
+"""
+    + CHECKING.format(stream=5, first=11)
+    + """
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[4])
 redis.call('HSETNX', KEYS[3], ARGV[5], ARGV[6])
 redis.call('ZADD', KEYS[4], ARGV[8], ARGV[7])
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - tonumber(ARGV[9]))
 """
-    + APPENDING.format(stream=5, ids=6, first=11)
+    + APPENDING.format(stream=5, first=11)
     + """
-redis.call('PUBLISH', KEYS[7], ARGV[10])
+redis.call('PUBLISH', KEYS[6], ARGV[10])
 return 1
 """
 )
-"""KEYS: champion, versions, revisions, requests, events, event ids, changes; then the artifacts.
+"""KEYS: champion, versions, revisions, requests, events, changes; then the artifacts.
 
 ARGV: the sealed pointer that is replaced ("" for none), the new one, version number, sealed
 version, revision number, sealed revision, request, epoch, requests kept, name; then as
-`events.APPENDING`. Returns an Outcome. An error is raised by the first write or by none.
+`stream.APPENDING`. Returns an Outcome. An error is raised by the first write or by none.
 """
 
 
@@ -81,10 +86,11 @@ class Outcome(IntEnum):
 class Takeover:
     """Makes a revision the champion and writes the event, as one. From any thread."""
 
-    def __init__(self, redis: Redis, key: SigningKey) -> None:
-        """Use a client that returns bytes, and the key that signs."""
+    def __init__(self, redis: Redis, key: SigningKey, events: EventLog) -> None:
+        """Use a client that returns bytes, the key that signs, and the history."""
         self._redis = redis
         self._key = key
+        self._events = events
         self._script = redis.register_script(TAKE_OVER)
 
     def __call__(self, crowned: Crowned, replaced: bytes | None, event: Event) -> Outcome:
@@ -100,33 +106,36 @@ class Takeover:
         version, revision = crowned.version, crowned.revision
         model = version.model
         sealed = self._manifests(version, revision)
-        with translated():
-            outcome: Any = self._script(
-                keys=[
-                    keys.champion(model),
-                    keys.versions(model),
-                    keys.revisions(model, version.number),
-                    keys.requests(model),
-                    keys.events(model),
-                    keys.event_ids(model),
-                    keys.changes(model),
-                    *(keys.artifact(model, name) for name in set(revision.artifacts) - {""}),
-                ],
-                args=[
-                    replaced or b"",
-                    self.sealed(crowned),
-                    version.number,
-                    sealed[0],
-                    revision.number,
-                    sealed[1],
-                    _request(crowned, event),
-                    crowned.epoch,
-                    REQUESTS_KEPT,
-                    revision.name,
-                    *append_args(event),
-                ],
-            )
-        return Outcome(outcome)
+
+        def write(told: tuple[str, bytes, str]) -> int:
+            with translated():
+                outcome: Any = self._script(
+                    keys=[
+                        keys.champion(model),
+                        keys.versions(model),
+                        keys.revisions(model, version.number),
+                        keys.requests(model),
+                        keys.events(model),
+                        keys.changes(model),
+                        *(keys.artifact(model, name) for name in set(revision.artifacts) - {""}),
+                    ],
+                    args=[
+                        replaced or b"",
+                        self.sealed(crowned),
+                        version.number,
+                        sealed[0],
+                        revision.number,
+                        sealed[1],
+                        _request(crowned, event),
+                        crowned.epoch,
+                        REQUESTS_KEPT,
+                        revision.name,
+                        *told,
+                    ],
+                )
+            return int(outcome)
+
+        return Outcome(self._events.along(event, write))
 
     def _manifests(self, version: Version, revision: Revision) -> tuple[bytes, bytes]:
         """Both as they are stored; an older release may have written the same in other words."""

@@ -11,6 +11,7 @@ import orjson
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
+from retuned.registry.event_log import EventLog
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import NotPinned, Pin, Pins
 from retuned.registry.pointer import (
@@ -24,6 +25,7 @@ from retuned.registry.pointer import (
 )
 from retuned.registry.shelf import Shelf
 from retuned.registry.signing import Forged, UnknownKey
+from retuned.registry.stream import RESEAL
 from retuned.registry.takeover import Conflict, Outcome, Takeover, number_taken
 
 if TYPE_CHECKING:
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
 
 KEEP_VERSIONS = 5
 """Versions whose newest revision stays loadable, where nobody says otherwise."""
-
-RESEAL = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end"
-"""KEYS: champion. ARGV: the sealed pointer that stands there, and the same sealed anew."""
 
 _ATTEMPTS = 100
 _PIN = "pin"
@@ -60,6 +59,7 @@ class Registry:
         key: SigningKey,
         memory: Memory | None = None,
         *,
+        events: EventLog | None = None,
         keep_versions: int = KEEP_VERSIONS,
     ) -> None:
         """Use a client that returns bytes, and the key that signs what is stored.
@@ -68,15 +68,17 @@ class Registry:
             redis: the client.
             key: signs and verifies.
             memory: outlives Redis; None for one that ends with the process.
+            events: the history; None for one whose copy ends with the process.
             keep_versions: see `prune`.
         """
         self._redis = redis
         self._key = key
         self._memory = memory or Fleeting()
-        self._takeover = Takeover(redis, key)
+        events = events or EventLog(redis, key)
+        self._takeover = Takeover(redis, key, events)
         self._reseal = redis.register_script(RESEAL)
-        self._pins = Pins(redis)
-        self._shelf = Shelf(redis, key, self._pins, keep_versions=keep_versions)
+        self._pins = Pins(redis, events)
+        self._shelf = Shelf(redis, key, events, self._pins, keep_versions=keep_versions)
         self._lock = threading.Lock()
 
     def publish(

@@ -233,22 +233,21 @@ def announcement(order: Publish) -> Notify:
         "recipes": [member.recipe.to_json() for member in version.members],
         "weights": [round(weight, 4) for weight in serving(revision.standing)],
     }
+    key = _key(order)
     recall = order.recall
     if recall is not None:
         body |= {"who": recall.who, "reason": recall.reason}
         body |= {"evidence": dict(recall.evidence)} if recall.evidence else {}
-        return Notify(
-            event="rolled_back" if recall.is_rollback else "promoted", body=body, key=order.id
-        )
+        return Notify(event="rolled_back" if recall.is_rollback else "promoted", body=body, key=key)
     if revision.number > 1:
-        return Notify(event="revised", body=body, key=order.id)
+        return Notify(event="revised", body=body, key=key)
     body |= {
         "study": version.study,
         "gain": version.verdict.gain,
         "lower": version.verdict.lower,
         "reasons": list(version.verdict.reasons),
     }
-    return Notify(event="promoted", body=body, key=order.id)
+    return Notify(event="promoted", body=body, key=key)
 
 
 def shelving(order: Shelve) -> Notify:
@@ -261,7 +260,12 @@ def shelving(order: Shelve) -> Notify:
         "who": order.who,
         "reason": order.reason,
     }
-    return Notify(event="imported", body=body, key=order.id)
+    return Notify(event="imported", body=body, key=_key(order))
+
+
+def _key(order: Publish | Shelve) -> str:
+    # Orders are counted from 1 again after the state directory was lost; moments are not.
+    return f"{order.id}-{round(order.revision.created_at * 1000):x}"
 
 
 Work = Measure | Study | Judge | Refit | Publish | Shelve
