@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retuned_pipelines import upkeep, weights
@@ -39,6 +40,9 @@ def shadowed(spec: ModelSpec, order: Refit, fact: Fitted) -> Shadow | None:
     standing = upkeep.refitted(standing, _fitted(order, shadow), order.labelled)
     number = shadow.revision.number + 1
     revision = _revision(shadow.version, number, standing, order, fact, made)
+    if made.artifacts == shadow.revision.artifacts:
+        # Nothing of it was fitted anew, an imported one never is: its features are what they were.
+        revision = replace(revision, schema_digest=shadow.revision.schema_digest)
     return Shadow(version=shadow.version, revision=revision, judged=shadow.judged)
 
 
