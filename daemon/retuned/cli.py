@@ -51,7 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_service(commands)
     _add_questions(commands)
+    _add_comparison(commands)
     _add_wishes(commands)
+    _add_recalls(commands)
     _add_pins(commands)
     _add_quarantine(commands)
     _add_feeding(commands)
@@ -149,6 +151,21 @@ def _add_history(events: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_comparison(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    what = "two versions side by side: recipes, scores on the same rows, training data"
+    command = commands.add_parser("compare", help=what, description=what)
+    command.add_argument("model")
+    command.add_argument(
+        "left", nargs="?", type=_count, help="a version; the champion's predecessor without it"
+    )
+    command.add_argument(
+        "right", nargs="?", type=_count, help="another one; the champion without it"
+    )
+    command.add_argument("--json", action="store_true", help="print the answer as it came")
+    _add_address(command)
+    command.set_defaults(run=_ask, question="compare")
+
+
 def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, what in (
         ("retune", "begin a study now"),
@@ -173,6 +190,21 @@ def _add_pins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         command.add_argument("--reason", default="", help="written into the history")
         _add_address(command)
         command.set_defaults(run=_pin, wish=name)
+
+
+def _add_recalls(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    for name, what in (
+        ("promote", "let a version take over, without the gate"),
+        ("rollback", "let the version before take over again"),
+    ):
+        command = commands.add_parser(name, help=what, description=what)
+        command.add_argument("model")
+        if name == "promote":
+            command.add_argument("version", type=_count, help="its number")
+        command.add_argument("--reason", required=True, help="written into the history")
+        command.add_argument("--json", action="store_true", help="print the answer as it came")
+        _add_address(command)
+        command.set_defaults(run=_recall, wish=name)
 
 
 def _add_quarantine(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -304,6 +336,13 @@ def _pin(args: argparse.Namespace) -> int:
     from retuned.inquire import pin  # noqa: PLC0415 (as above)
 
     pin(args)
+    return OK
+
+
+def _recall(args: argparse.Namespace) -> int:
+    from retuned.inquire import recall  # noqa: PLC0415 (as above)
+
+    recall(args)
     return OK
 
 

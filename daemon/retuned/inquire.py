@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import getpass
 import json
+import socket
 from typing import TYPE_CHECKING
 
 from retuned.api import api_of
+from retuned.errors import TransientError
 from retuned.screen import screen
 from retuned.show import show
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 
 _NARROW = 100
+
+_PATIENCE_S = 60
+"""How long a takeover is waited for; it takes a moment, and longer where a first load is slow."""
 
 
 def ask(args: Namespace) -> bool:
@@ -44,7 +49,7 @@ def wish(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        body = {"who": getpass.getuser(), "reason": args.reason}
+        body = {"who": _who(), "reason": args.reason}
         found = api.post(f"/v1/models/{args.model}/{args.wish}", body)
     finally:
         api.close()
@@ -59,13 +64,40 @@ def pin(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        body = {"who": getpass.getuser(), "reason": args.reason}
+        body = {"who": _who(), "reason": args.reason}
         path = f"/v1/models/{args.model}/versions/{args.version}/{args.wish}"
         found = api.post(path, body)
     finally:
         api.close()
     pinned = ", ".join(str(number) for number in found["pinned"]) or "none"
     print(f"{args.model}: {args.wish} of version {args.version} accepted. Pinned: {pinned}.")
+
+
+def recall(args: Namespace) -> None:
+    """Let a version take over, or the one before, and wait until it serves.
+
+    Raises:
+        RetunedError: nobody answers, it was refused, or it does not serve yet.
+    """
+    api = api_of(args.url, args.env_file)
+    body = {"who": _who(), "reason": args.reason}
+    if args.wish == "promote":
+        body["version"] = args.version
+    try:
+        found = api.post(f"/v1/models/{args.model}/{args.wish}?wait={_PATIENCE_S}", body)
+    finally:
+        api.close()
+    if args.json:
+        print(json.dumps(found, indent=2))
+    if not found["is_serving"]:
+        why = " ".join(found["troubles"]) or f"it is still under way after {_PATIENCE_S} s"
+        message = (
+            f"{args.model}: {args.wish} to {found['name']} was accepted and waits: {why}. "
+            f"'retuned status {args.model}' tells how it goes on"
+        )
+        raise TransientError(message)
+    if not args.json:
+        print(f"{args.model}: {found['champion']} is champion, instead of {found['replaces']}.")
 
 
 def resend(args: Namespace) -> None:
@@ -104,6 +136,11 @@ def clear(args: Namespace) -> None:
     print(f"{args.model}: {found['removed']:,} let go.")
 
 
+def _who() -> str:
+    """Whoever asks, as it is written into the history."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 def _path(args: Namespace) -> str:
     model = getattr(args, "model", None)
     if model is None:
@@ -119,7 +156,9 @@ def _query(args: Namespace) -> dict[str, object]:
         return {"limit": 1, "verify": True}
     if getattr(args, "at", None) is not None:
         return {"at": args.at}
-    return {"limit": args.limit} if "limit" in args else {}
+    names = ("limit", "left", "right")
+    given = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _shape(args: Namespace) -> str:

@@ -135,11 +135,11 @@ class Keeper:
             self._is_notice_due = True
         self._lanes.submit(Lane.QUICK, self._look, delay_s=NOTICE_S)
 
-    def accept(self, fact: Fact) -> tuple[Work, ...]:
+    def accept(self, fact: Fact) -> tuple[Order, ...]:
         """Take in a fact, persist what follows from it, and begin that.
 
         Returns:
-            The orders that follow from it.
+            The orders that follow from it, what is told among them.
 
         Raises:
             RetunedError: the journal could not be written; the fact is not taken in.
@@ -156,7 +156,7 @@ class Keeper:
             self._observe(event)
         for work in works:
             self._begin(work)
-        return tuple(works)
+        return tuple(orders)
 
     def tell(self, notice: Notify) -> None:
         """Write into the history what is no fact; without a journal it is lost, which is logged."""

@@ -12,10 +12,12 @@ from retuned.tell import (
     chain_in_words,
     live_in_words,
     moment,
+    probation_in_words,
     recipe_in_words,
     shares_in_words,
     tell,
 )
+from retuned.tell_contrast import contrast_in_words
 from retuned_pipelines.recipe import FOREIGN_FAMILY
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         *_refused(found["quarantine"]),
         *_delay(found["label_delay"]),
         ("champion", found["champion"] or "none yet"),
+        *_probation(found["probation"]),
         ("doing", _doing(found)),
         ("studies", str(found["studies"])),
     ]
@@ -86,6 +89,13 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         for t in found["troubles"]
     ]
     _print(console, ("", ""), lines)
+
+
+def _probation(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """How the champion does beside the one before it, while that is a question."""
+    if found is None:
+        return []
+    return [("", f"{probation_in_words(found)}, since {moment(found['since'])}")]
 
 
 def _kinds(features: Sequence[Mapping[str, str]] | None) -> list[tuple[str, str]]:
@@ -133,7 +143,7 @@ def _show_versions(console: Console, found: Mapping[str, Any]) -> None:
         ("version", "when", "recipe", "gain", "why"),
         (
             (
-                f"{v['number']}{' pinned' * (v['pin'] is not None)}",
+                f"{v['number']}{' pinned' * (v['pin'] is not None)}{_role(v)}",
                 moment(v["created_at"]),
                 _members(v),
                 f"{v['verdict']['gain']:+.1%}",
@@ -151,6 +161,7 @@ def _show_version(console: Console, found: Mapping[str, Any]) -> None:
         ("verdict", f"{verdict['ruling']}: {' '.join(verdict['reasons'])}"),
         ("evidence", f"{verdict['rows']:,} rows in {verdict['blocks']} blocks"),
         *_pinned(found.get("pin")),
+        *_now(found),
     ]
     members = found["members"]
     if len(members) == 1:
@@ -182,11 +193,31 @@ def _learned(revision: Mapping[str, Any]) -> str:
     return f"learned from {rows:,} rows" if rows else "it is not known what it learned from"
 
 
+def _now(version: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a version is now, in words."""
+    found, role = version.get("probation"), version.get("role")
+    if role == "shadow" and found is not None:
+        return [("now", f"in shadow, as {found['shadow']}: version {found['version']} serves")]
+    told = "the champion" + (f", {probation_in_words(found)}" if found is not None else "")
+    return [("now", told)] if role else []
+
+
+def _role(version: Mapping[str, Any]) -> str:
+    """What a version is now, and whether that is a question still."""
+    told = f" {version['role']}" if version["role"] else ""
+    on = version["role"] == "champion" and version["probation"] is not None
+    return told + ", on probation" * on
+
+
 def _pinned(pin: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if pin is None:
         return []
     reason = f": {pin['reason']}" if pin["reason"] else ""
     return [("pinned", f"by {pin['who']}, {moment(pin['at'])}{reason}")]
+
+
+def _show_contrast(console: Console, found: Mapping[str, Any]) -> None:
+    _print(console, ("", ""), contrast_in_words(found))
 
 
 def _show_drifts(console: Console, found: Mapping[str, Any]) -> None:
@@ -322,6 +353,7 @@ _TABLES = {
     "status": _show_status,
     "versions": _show_versions,
     "one of versions": _show_version,
+    "compare": _show_contrast,
     "drift": _show_drifts,
     "one of drift": _show_drift,
     "studies": _show_studies,

@@ -19,6 +19,12 @@ _FAMILIES = {"lightgbm": "LightGBM", "linear": "linear model", "forest": "random
 _LEAVES, _RATE = 31, 0.1
 """LightGBM's defaults."""
 
+_WISHES = {"rollback": "roll back to"}
+"""What an operator asked for, where the name of it is no verb."""
+
+_SIGN = 2.0
+"""An e-value below this is no sign of anything."""
+
 _LOSSES = {"regression_l1": "absolute error", "huber": "Huber loss"}
 
 
@@ -78,6 +84,22 @@ def shares_in_words(standing: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def probation_in_words(found: Mapping[str, Any]) -> str:
+    """Say in a line how a champion does beside the one before it (in its JSON form)."""
+    told = (
+        f"on probation beside version {found['beside']}: {found['labels']:,} of "
+        f"{found['until']:,} labels"
+    )
+    if found["is_worse"]:
+        return f"{told}, found worse: version {found['beside']} comes back"
+    e_value, threshold = found["e_value"], found["threshold"]
+    if e_value < _SIGN:
+        return f"{told}, no sign of being worse"
+    more = found["difference"]
+    so_far = f"its loss is larger by {more:.4g} so far" if more > 0 else "so far as good"
+    return f"{told}, {so_far} (e-value {e_value:.3g}, it is called worse at {threshold:.0f})"
+
+
 def identity(recipe: Mapping[str, Any]) -> str:
     """What makes two recipes (in their JSON forms) the same."""
     return json.dumps(recipe, sort_keys=True)
@@ -116,7 +138,8 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
         case "operator":
             reason = f": {body['reason']}" if body["reason"] else ""
             version = f" version {body['version']}" if "version" in body else ""
-            return f"{body['who']} asked to {body['action']}{version}{reason}"
+            action = _WISHES.get(body["action"], body["action"])
+            return f"{body['who']} asked to {action}{version}{reason}"
         case "failed":
             return f"{body['kind']} {body['order']}: {body['error']}"
         case "abandoned":

@@ -154,3 +154,23 @@ def test_every_command_of_take_a_model_out_works(
         check=True,
     )
     assert len(json.loads(back.stdout)["predictions"]) == 2
+
+
+def test_every_command_of_promote_and_roll_back_works() -> None:
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"
+    blocks = commands("promote-and-roll-back.md")
+    assert len(blocks) == 5
+    # A socket's path is short: pytest's own temporary directories are too long for it.
+    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
+        told = run(blocks, Path(directory))
+    for expected in (
+        "2 champion",
+        "on probation beside version 1",
+        "on the right: 1",
+        "is champion, instead of 2.",
+        "is champion, instead of 1.",
+        '"is_serving":true',
+        "flats in the new district look wrong",
+    ):
+        assert expected in told, f"{expected}\n{told}"

@@ -20,7 +20,7 @@ from retuned.registry.signing import SigningKey
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "serve check rotate-key demo status models versions drift studies events quarantine "
-    "retune pause resume pin unpin ingest export import reproduce"
+    "retune pause resume promote rollback compare pin unpin ingest export import reproduce"
 )
 HEAVY = {"numpy", "pandas", "pyarrow", "lightgbm", "sklearn", "optuna", "pydantic", "httpx", "rich"}
 

@@ -14,8 +14,8 @@ from retuned.registry.events import Event
 from retuned.registry.journal import Journal
 from retuned.runtime.clock import VirtualClock
 from retuned.runtime.lanes import InlineLanes
-from retuned_pipelines.care.facts import Arrived, Fact, Judged
-from retuned_pipelines.care.orders import Judge, Work
+from retuned_pipelines.care.facts import Arrived, Called, Fact, Judged
+from retuned_pipelines.care.orders import Judge, Notify, Work
 from retuned_pipelines.evaluate import gate
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import NO_COST
@@ -142,3 +142,14 @@ def test_events_wait_in_the_journal_with_the_state_that_they_tell_of(
     bench.lanes.drain()
     waiting = bench.journal.waiting(10)
     assert [event.id for event in waiting] == [event.id for event in bench.events]
+
+
+def test_whoever_hands_in_a_fact_is_told_what_follows(make: Callable[..., Bench]) -> None:
+    bench = make()
+    called = Called(now=1.0, action="promote", who="ada", reason="")
+    said, decided = bench.keeper.accept(called)
+    assert isinstance(said, Notify)
+    assert isinstance(decided, Notify)
+    assert (said.event, decided.event) == ("operator", "decided")
+    (judge,) = bench.keeper.accept(bench.count(SPEC))
+    assert isinstance(judge, Judge)

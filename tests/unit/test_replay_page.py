@@ -383,3 +383,21 @@ def test_the_demo_counts_each_member_that_was_fitted() -> None:
         revision([140, 140, 120], [False, False, True]),
     ]
     assert count_fits(revisions) == 3 + 2 + 2
+
+
+def test_a_rollback_is_marked_and_its_members_answer_from_then_on() -> None:
+    back = event(
+        EventKind.ROLLED_BACK,
+        version=1,
+        revision=2,
+        rows=60,
+        replaces="2.1",
+        recipes=[EVERYTHING, TIMED],
+        weights=[0.4, 0.6],
+        who="retuned",
+        reason="Version 2 is worse than 1 was.",
+    )
+    html = rendered(back, life=replace(LIFE, champions=["", "1.1", "2.1", "1.2"]))
+    assert "version 1 comes back" in html
+    assert "a new version takes over" in html
+    assert "to 1.2 from 2.1, by retuned: Version 2 is worse" in part(html, "Takeovers and verdicts")

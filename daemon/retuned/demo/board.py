@@ -29,6 +29,8 @@ _STYLES = {
     "verdict": "magenta",
     "promoted": "bold green",
     "revised": "green",
+    "rolled_back": "bold yellow",
+    "confirmed": "green",
     "failed": "bold red",
     "abandoned": "bold red",
 }
@@ -107,4 +109,4 @@ def _line(event: dict[str, Any]) -> Text | None:
     if kind not in _STYLES or (kind == "drift" and not event["body"]["alarms"]):
         return None
     is_quiet = kind == "decided" and event["body"]["decision"] == "nothing"
-    return Text(f"{kind:<9} {tell(event)}", style="dim" if is_quiet else _STYLES[kind])
+    return Text(f"{kind:<11} {tell(event)}", style="dim" if is_quiet else _STYLES[kind])

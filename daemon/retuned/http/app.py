@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from retuned.http import (
+    compare,
     dashboard,
     events,
     exchange,
@@ -17,6 +18,7 @@ from retuned.http import (
     pins,
     problems,
     quarantine,
+    recall,
     traffic,
 )
 from retuned.http.guard import Guard
@@ -43,11 +45,13 @@ def build(desk: Desk) -> FastAPI:
     for room in (
         health,
         models,
+        compare,
         traffic,
         quarantine,
         history,
         events,
         operator,
+        recall,
         pins,
         exchange,
         dashboard,

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from retuned.errors import RetunedError
 from retuned.http.answer import answer
+from retuned.http.probation import probation, role
 from retuned.http.problems import Problem
 from retuned.ingest.intake import NoModel
 from retuned.keeper import Trouble
@@ -62,26 +63,31 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.get("/{model}/versions", summary="All versions, oldest first")
     def versions(model: str) -> Response:
-        desk.keeper(model)
+        keeper = desk.keeper(model)
         found, pins = desk.registry.versions(model), desk.registry.pins(model)
-        return answer({"items": [_version(version, pins) for version in found]})
+        return answer({"items": [_version(keeper, version, pins) for version in found]})
 
     @room.get("/{model}/versions/{number}", summary="A version with its verdict and revisions")
     def version(model: str, number: int) -> Response:
-        desk.keeper(model)
+        keeper = desk.keeper(model)
         for found in desk.registry.versions(model):
             if found.number == number:
                 revisions = desk.registry.revisions(model, number)
-                body = _version(found, desk.registry.pins(model))
+                body = _version(keeper, found, desk.registry.pins(model))
                 return answer({**body, "revisions": [r.to_json() for r in revisions]})
         raise Problem(404, "no-version", f"{model} has no version {number}")
 
     return room
 
 
-def _version(version: Version, pins: Mapping[int, Pin]) -> dict[str, Any]:
-    pin = pins.get(version.number)
-    return {**version.to_json(), "pin": None if pin is None else pin.to_json()}
+def _version(keeper: Keeper, version: Version, pins: Mapping[int, Pin]) -> dict[str, Any]:
+    pin, now = pins.get(version.number), role(keeper, version.number)
+    return {
+        **version.to_json(),
+        "pin": None if pin is None else pin.to_json(),
+        "role": now,
+        "probation": probation(keeper) if now else None,
+    }
 
 
 def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
@@ -115,6 +121,7 @@ def status(desk: Desk, model: str) -> dict[str, Any]:
         "quarantine": asdict(refusals),
         "label_delay": _delay(desk, keeper.spec),
         "studies": state.studies,
+        "probation": probation(keeper),
         "last_decision": None
         if decision is None
         else {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import recipe_in_words, shares_in_words, tell
+from retuned.tell import probation_in_words, recipe_in_words, shares_in_words, tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,7 +105,7 @@ def _cards(shown: ModelPage) -> str:
     recipe = "none yet" if shown.version is None else _members(shown.version)
     learned = "" if shown.revision is None else f"learned from {shown.revision['rows']:,} rows"
     items = (
-        ("Champion", _champion(status), f"{recipe}<br>{learned}"),
+        ("Champion", _champion(status), f"{recipe}<br>{learned}{_probation(status)}"),
         ("Rows", f"{status['rows']:,}", _labelled(status)),
         (
             "Metric",
@@ -123,6 +123,11 @@ def _cards(shown: ModelPage) -> str:
         for head, big, small in items
     )
     return f'<div class="cards">{cards}</div>'
+
+
+def _probation(status: Mapping[str, Any]) -> str:
+    found = status["probation"]
+    return "" if found is None else f"<br>{escape(probation_in_words(found))}"
 
 
 def _labelled(status: Mapping[str, Any]) -> str:

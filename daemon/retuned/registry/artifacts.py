@@ -77,6 +77,16 @@ def read(redis: Redis, model: str, sha256: str) -> bytes:
     return data
 
 
+def are_kept(redis: Redis, model: str, names: Collection[str]) -> bool:
+    """Whether all artifacts of those names are there.
+
+    Raises:
+        TransientError: Redis is away.
+    """
+    with translated():
+        return all(redis.exists(keys.artifact(model, name)) for name in sorted(names))
+
+
 def prune(redis: Redis, model: str, keep: Collection[str]) -> None:
     """Remove every artifact but those named.
 

@@ -87,6 +87,21 @@ def versions(redis: Redis, model: str, key: SigningKey) -> tuple[Version, ...]:
     return tuple(sorted(found, key=lambda version: version.number))
 
 
+def one_version(redis: Redis, model: str, number: int, key: SigningKey) -> Version | None:
+    """A version by its number; None where there is none that verifies.
+
+    Raises:
+        TransientError: Redis is away.
+    """
+    with translated():
+        sealed: Any = redis.hget(keys.versions(model), str(number))
+    try:
+        return None if sealed is None else read_version(model, number, sealed, key)
+    except Forged as error:
+        _tell(model, error)
+        return None
+
+
 def revisions(redis: Redis, model: str, version: int, key: SigningKey) -> tuple[Revision, ...]:
     """The revisions of a version that verify, by number; as `versions`."""
     found: list[Revision] = []

@@ -306,6 +306,24 @@ class Registry:
         """
         return manifests.revisions(self._redis, model, version, self._key)
 
+    def newest(self, model: str, number: int) -> tuple[Version, Revision] | None:
+        """A version and its newest revision; None where there is none that verifies.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        version = manifests.one_version(self._redis, model, number, self._key)
+        revision = manifests.newest_revision(self._redis, model, number, self._key)
+        return None if version is None or revision is None else (version, revision)
+
+    def is_kept(self, revision: Revision) -> bool:
+        """Whether all artifacts of a revision are there still.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        return store.are_kept(self._redis, revision.model, set(revision.artifacts) - {""})
+
     def _store(self, model: str, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
         for name in set(revision.artifacts) - {""}:
             store.store(self._redis, model, name, artifacts[name])

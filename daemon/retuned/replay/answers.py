@@ -23,6 +23,10 @@ EDGES = 5
 """Dates below a plot."""
 
 
+TAKEOVERS = {"promoted", "revised", "rolled_back"}
+"""Events that tell who answers from then on, and from which recipes."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
     """Who answered in each period.
@@ -42,7 +46,7 @@ class Answers:
     @classmethod
     def of(cls, life: Life, history: History) -> Answers:
         """Look up the revisions that served."""
-        told = [e.body for e in life.events if e.kind.value in {"promoted", "revised"}]
+        told = [event.body for event in life.events if event.kind.value in TAKEOVERS]
         by_name = {f"{body['version']}.{body['revision']}": body for body in told}
         edges = [float(history.window.time[max(edge - 1, 0)]) / 1e6 for edge in history.edges]
         return cls(

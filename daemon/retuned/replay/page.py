@@ -114,14 +114,23 @@ def _losses(outcome: Outcome) -> str:
     }
     below = dates(outcome.history)
     marks = {
-        number: "a new version takes over"
+        number: _change(before, now)
         for life in outcome.lives
-        for number, (before, now) in enumerate(pairwise(life.champions), 1)
-        if before.partition(".")[0] != now.partition(".")[0]
+        for number, (before, now) in enumerate(pairwise(map(_version, life.champions)), 1)
+        if before != now
     }
     return charts.lines(
         by_period, unit="Loss of each period", dates=below, marks=marks
     ) + charts.lines(so_far, unit="Mean loss so far", dates=below)
+
+
+def _version(name: str) -> int:
+    """The version's number in ``n.r``; 0 for ""."""
+    return int(name.partition(".")[0] or 0)
+
+
+def _change(before: int, now: int) -> str:
+    return "a new version takes over" if now > before else f"version {now} comes back"
 
 
 def _drift(life: Life, history: History) -> str:
@@ -263,7 +272,7 @@ def _spared(decided: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _verdicts(life: Life, history: History) -> str:
-    kinds = {"verdict", "promoted"}
+    kinds = {"verdict", "promoted", "rolled_back", "confirmed"}
     rows: Sequence[tuple[str, str, str]] = [
         (_when(event.at, history), event.kind.value, escape(tell(event.to_json())))
         for event in life.events

@@ -110,16 +110,25 @@ class Stage:
             Forged: an artifact is not what its digest says.
             RetunedError: one cannot be had, or not be loaded.
         """
+        champion = self.aside(shadow, fetch, proven=proven)
+        self._shadows[shadow.version.model] = champion
+        return champion
+
+    def aside(
+        self,
+        shadow: Shadow,
+        fetch: Callable[[str], bytes],
+        *,
+        proven: Collection[str] = (),
+    ) -> Champion:
+        """Load a version for whoever asks, as `beside`; nobody remembers it afterwards."""
         model = shadow.version.model
         known = [one for one in (self.of(model), self._shadows.get(model)) if one is not None]
         crowned = Crowned(version=shadow.version, revision=shadow.revision, epoch=0)
         loaded = {name: one for champion in known for name, one in champion.loaded.items()}
         artifacts = {name: fetch(name) for name in _artifact_names(crowned) - {*loaded}}
         self._prove_unknown(model, crowned, artifacts, {*proven, *loaded})
-        members = _members(crowned, artifacts, loaded)
-        champion = Champion.of(crowned, members)
-        self._shadows[model] = champion
-        return champion
+        return Champion.of(crowned, _members(crowned, artifacts, loaded))
 
     def restore(self, model: str) -> Champion | None:
         """Let the champion answer that was kept on disk; None if there is none.
