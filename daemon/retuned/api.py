@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,11 @@ def api_of(url: str | None, env_file: Path | None) -> Api:
     if url:
         return Api(url)
     return Api(load(env_file).http.listen if env_file else DEFAULT)
+
+
+def who() -> str:
+    """Whoever asks, as it is written into the history."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 class Api:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from typing import TYPE_CHECKING
 
-from retuned.api import api_of
+from retuned.api import api_of, who
 from retuned.errors import TransientError
 from retuned.screen import screen
 from retuned.show import show
@@ -49,7 +47,7 @@ def wish(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        body = {"who": _who(), "reason": args.reason}
+        body = {"who": who(), "reason": args.reason}
         found = api.post(f"/v1/models/{args.model}/{args.wish}", body)
     finally:
         api.close()
@@ -64,7 +62,7 @@ def pin(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        body = {"who": _who(), "reason": args.reason}
+        body = {"who": who(), "reason": args.reason}
         path = f"/v1/models/{args.model}/versions/{args.version}/{args.wish}"
         found = api.post(path, body)
     finally:
@@ -80,7 +78,7 @@ def recall(args: Namespace) -> None:
         RetunedError: nobody answers, it was refused, or it does not serve yet.
     """
     api = api_of(args.url, args.env_file)
-    body = {"who": _who(), "reason": args.reason}
+    body = {"who": who(), "reason": args.reason}
     if args.wish == "promote":
         body["version"] = args.version
     try:
@@ -134,11 +132,6 @@ def clear(args: Namespace) -> None:
         print(json.dumps(found, indent=2))
         return
     print(f"{args.model}: {found['removed']:,} let go.")
-
-
-def _who() -> str:
-    """Whoever asks, as it is written into the history."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _path(args: Namespace) -> str:

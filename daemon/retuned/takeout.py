@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from retuned.api import api_of
+from retuned.api import api_of, who
 from retuned.errors import ConfigError, PermanentError
 from retuned.tell import recipe_in_words
 
@@ -63,9 +62,7 @@ def bring(args: Namespace) -> int:
         raise ConfigError(message) from error
     api = api_of(args.url, args.env_file)
     try:
-        found = api.upload(
-            f"/v1/models/{args.model}/versions", data, who=getpass.getuser(), reason=args.reason
-        )
+        found = api.upload(f"/v1/models/{args.model}/versions", data, who=who(), reason=args.reason)
     finally:
         api.close()
     print(

@@ -190,7 +190,8 @@ def live_in_words(found: Mapping[str, Any]) -> list[tuple[str, str]]:
         lines += [("why", reason) for reason in found["why"]]
         promotion = found["events"]["promotion"]
         if promotion is not None and promotion["at"] < found["since"]:
-            told = f"{promotion['body']['version']}, {promotion['kind']} {moment(promotion['at'])}"
+            how = promotion["kind"].replace("_", " ")
+            told = f"{promotion['body']['version']}, {how} {moment(promotion['at'])}"
             lines.append(("version", told))
         lines += [("evidence", told) for told in _evidence(found["evidence"])]
         lines.append(("before it", found["predecessor"] or "nobody"))

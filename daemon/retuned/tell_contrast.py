@@ -23,9 +23,12 @@ def contrast_in_words(found: Mapping[str, Any]) -> Iterator[Line]:
 
 def _side(side: Mapping[str, Any], learned: Mapping[str, Any]) -> str:
     role = ", the champion" if side["is_champion"] else ""
+    name = f"version {side['version']} (revision {side['name']}{role})"
+    if not learned["rows"]:
+        return f"{name}, fitted elsewhere"
     return (
-        f"version {side['version']} (revision {side['name']}{role}), learned from "
-        f"{learned['rows']:,} rows of numbers {learned['first_seq']:,} to {learned['last_seq']:,}"
+        f"{name}, learned from {learned['rows']:,} rows of numbers {learned['first_seq']:,} to "
+        f"{learned['last_seq']:,}"
     )
 
 

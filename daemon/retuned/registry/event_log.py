@@ -79,6 +79,8 @@ class EventLog:
     def along(self, event: Event, write: Callable[[tuple[str, bytes, str]], int]) -> int:
         """Append an event with a change of its own, as one: see `stream.APPENDING`.
 
+        What waits in the journal goes before it: it happened before, and perhaps led to it.
+
         Args:
             event: tells of the change.
             write: runs the script with these arguments; returns what the script does.
@@ -89,6 +91,8 @@ class EventLog:
         Raises:
             RetunedError: what ``write`` raises, and as for `catch_up`.
         """
+        while self.forward(event.model):
+            pass
         for _ in range(_ATTEMPTS):
             outcome = write(self._next(event))
             if outcome != MOVED:
