@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from retuned.custody import Finding
 from retuned.errors import RetunedError, TransientError
 from retuned.registry.events import EventKind
+from retuned.registry.fencing import Fenced
 from retuned.registry.signing import Forged
 from retuned_pipelines.care.orders import Notify
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from retuned.custody import Custody
     from retuned.keeper import Keeper
     from retuned.registry.event_log import EventLog
+    from retuned_pipelines.spec import ModelSpec
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +40,23 @@ class Auditing:
         keepers: Callable[[], Mapping[str, Keeper]],
         custody: Custody,
         events: EventLog,
+        follow: Callable[[ModelSpec], object] = lambda _: None,
+        is_held: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        """Take who is under care, who puts things right, and the history."""
+        """Take who is under care, and who puts things right.
+
+        Args:
+            keepers: the models under care.
+            custody: puts things right.
+            events: the history.
+            follow: serves the registry's champion, where that is another one.
+            is_held: whether this daemon has a model's lease: others put nothing right.
+        """
         self._keepers = keepers
         self._custody = custody
         self._events = events
+        self._serve_found = follow
+        self._is_held = is_held
         self._told: dict[str, set[str]] = {}
         self._stopping = threading.Event()
 
@@ -63,6 +77,9 @@ class Auditing:
             if self._stopping.is_set():
                 return
             try:
+                if not self._is_held(name):
+                    self._follow(keeper)
+                    continue
                 if is_audit:
                     findings = self._custody.audit(name)
                     self._tell(keeper, findings)
@@ -74,15 +91,19 @@ class Auditing:
             except TransientError:
                 # Redis is away, which is told elsewhere; the other models would wait in vain.
                 return
+            except Fenced:
+                continue  # the lease was lost, or is taken anew: the next look tells
             except RetunedError as error:
                 _log.error("%s", error, extra={"action": "audit_failed", "model": name})
 
     def uphold(self, keeper: Keeper) -> tuple[Finding, ...]:
-        """Look at one model's champion.
+        """Look at one model's champion, where this daemon takes care of it.
 
         Raises:
             RetunedError: the registry or the disk failed.
         """
+        if not self._is_held(keeper.spec.name):
+            return ()
         found = self._custody.uphold(keeper.spec.name)
         findings = () if found is None else (found,)
         self._tell(keeper, findings)
@@ -95,6 +116,17 @@ class Auditing:
             look(keeper.spec.name)
         except Forged as error:
             self._tell(keeper, [Finding(str(error), is_restored=False)])
+
+    def _follow(self, keeper: Keeper) -> None:
+        """Serve what another daemon has made the champion; what it should mend is told once."""
+        name = keeper.spec.name
+        try:
+            self._serve_found(keeper.spec)
+        except Forged as error:
+            told = self._told.setdefault(name, set())
+            if str(error) not in told:
+                told.add(str(error))
+                _log.error("%s", error, extra={"action": "registry_refused", "model": name})
 
     def _tell(self, keeper: Keeper, findings: Iterable[Finding]) -> None:
         name = keeper.spec.name

@@ -177,6 +177,12 @@ def _add_wishes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         command.add_argument("--reason", default="", help="written into the history")
         _add_address(command)
         command.set_defaults(run=_wish, wish=name)
+    what = "let a model's rows have their home here, whose daemon is gone for good"
+    adopt = commands.add_parser("adopt", help=what, description=what)
+    adopt.add_argument("model")
+    adopt.add_argument("--reason", default="", help="written into the history")
+    _add_address(adopt)
+    adopt.set_defaults(run=_adopt)
 
 
 def _add_pins(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -288,7 +294,7 @@ def _add_address(command: argparse.ArgumentParser) -> None:
 def _serve(args: argparse.Namespace) -> int:
     # Starting takes seconds; who stops the service meanwhile wants no error.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(OK))
-    from retuned.bootstrap import serve  # noqa: PLC0415 (seconds, and --help needs none of it)
+    from retuned.bootstrap.serve import serve  # noqa: PLC0415 (seconds, and --help needs none of it)
 
     return serve(args.env_file)
 
@@ -317,6 +323,13 @@ def _ask(args: argparse.Namespace) -> int:
     from retuned.inquire import ask  # noqa: PLC0415 (as above)
 
     return OK if ask(args) else FAILED
+
+
+def _adopt(args: argparse.Namespace) -> int:
+    from retuned.inquire import adopt  # noqa: PLC0415 (as above)
+
+    adopt(args)
+    return OK
 
 
 def _quarantine(args: argparse.Namespace) -> int:

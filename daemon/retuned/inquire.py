@@ -54,6 +54,21 @@ def wish(args: Namespace) -> None:
     print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
 
 
+def adopt(args: Namespace) -> None:
+    """Let a model's rows have their home with the daemon that is asked.
+
+    Raises:
+        RetunedError: nobody answers, or it was refused.
+    """
+    api = api_of(args.url, args.env_file)
+    try:
+        body = {"who": getpass.getuser(), "reason": args.reason}
+        found = api.post(f"/v1/models/{args.model}/adopt", body)
+    finally:
+        api.close()
+    print(f"{args.model}: rows and decisions are with {found['home']} from now on.")
+
+
 def pin(args: Namespace) -> None:
     """Keep a version, or let it go.
 

@@ -79,8 +79,13 @@ class Keeper:
         lanes: Lanes,
         clock: Clock,
         observe: Callable[[Event], None],
+        may_decide: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Read the model's last state from the journal; parked until `resume`."""
+        """Read the model's last state from the journal; parked until `resume`.
+
+        While ``may_decide`` says no, as another daemon takes care of the model, nothing is begun
+        and no result is taken in: what was in flight is begun again at the next `resume`.
+        """
         self.spec = spec
         self._journal = journal
         self._carry_out = carry_out
@@ -88,6 +93,7 @@ class Keeper:
         self._lanes = lanes
         self._clock = clock
         self._observe = observe
+        self._may_decide = may_decide
         self._lock = threading.RLock()
         self._troubles: dict[str, Trouble] = {}
         self._is_notice_due = False
@@ -106,8 +112,13 @@ class Keeper:
         """Orders that failed and wait to be tried again."""
         return tuple(self._troubles.values())
 
+    @property
+    def may_decide(self) -> bool:
+        """Whether this daemon takes care of the model, as of now."""
+        return self._may_decide()
+
     def resume(self) -> None:
-        """Begin again what was in flight when the daemon last stopped."""
+        """Begin again what was in flight when the daemon last stopped, or lost the model's care."""
         self._is_parked = False
         for work in self._state.flight:
             self._begin(work)
@@ -172,7 +183,7 @@ class Keeper:
     def _look(self) -> None:
         with self._lock:
             self._is_notice_due = False
-        if self._is_parked:
+        if self._is_parked or not self._may_decide():
             return
         try:
             self.accept(self._count(self.spec))
@@ -187,15 +198,24 @@ class Keeper:
     def _perform(self, work: Work) -> None:
         with self._lock:
             is_due = any(order.id == work.id for order in self._state.flight)
-            if self._is_parked or work.id in self._under_way or not is_due:
+            if (
+                self._is_parked
+                or not self._may_decide()
+                or work.id in self._under_way
+                or not is_due
+            ):
                 return
             self._under_way.add(work.id)
         try:
             fact = self._carry_out(self.spec, work)
+            if not self._may_decide():
+                # Somebody else may have decided otherwise meanwhile.
+                return
             self._recover(work)
             self.accept(fact)
-        except Interrupted:
-            return
+        except Interrupted as error:
+            extra = {"action": "order_interrupted", "model": self.spec.name, "order": work.id}
+            _log.info("%s is interrupted. %s", work.id, error, extra=extra)
         except Exception as error:  # noqa: BLE001 (whatever goes wrong is this model's alone)
             self._fail(work, error)
         finally:

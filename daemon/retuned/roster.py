@@ -8,7 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from retuned.custody import Turns
 from retuned.errors import RetunedError, TransientError
+from retuned.registry.fencing import Fenced
 from retuned.registry.signing import Forged
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care.facts import Ticked
@@ -40,16 +42,30 @@ class Roster:
         new_keeper: Callable[[ModelSpec], Keeper],
         adopt: Callable[[ModelSpec], Published | None],
         uphold: Callable[[Keeper], object],
+        ask: Callable[[str], object] = lambda _: None,
         stage: Stage,
         schedule: Schedule,
         lanes: Lanes,
         clock: Clock,
     ) -> None:
-        """Start with nobody; `follow` reads the model files."""
+        """Start with nobody; `follow` reads the model files.
+
+        Args:
+            load: reads them.
+            new_keeper: makes a model's keeper.
+            adopt: serves the registry's champion, and returns it as a fact.
+            uphold: puts the registry's champion right.
+            ask: asks whether this daemon takes care of a model, before its keeper goes on.
+            stage: the champions that serve.
+            schedule: when models are due.
+            lanes: where work runs.
+            clock: the time.
+        """
         self._load = load
         self._new_keeper = new_keeper
         self._adopt = adopt
         self._uphold = uphold
+        self._ask = ask
         self._stage = stage
         self._schedule = schedule
         self._lanes = lanes
@@ -57,6 +73,7 @@ class Roster:
         self._keepers: Mapping[str, Keeper] = MappingProxyType({})
         self._parked: dict[str, Keeper] = {}
         self._unsettled: set[str] = set()
+        self._turns = Turns()
         self._lock = threading.Lock()
 
     @property
@@ -91,12 +108,18 @@ class Roster:
     def tick(self, model: str) -> None:
         """Tell a model's keeper that its schedule came due."""
         keeper = self._keepers.get(model)
-        if keeper is None:
+        if keeper is None or not keeper.may_decide:
             return
         try:
             keeper.accept(Ticked(now=self._clock.now()))
         except RetunedError as error:
             _log.error("%s", error, extra={"action": "tick_failed", "model": model})
+
+    def take_up(self, model: str) -> None:
+        """Let a keeper go on from the registry's champion: its model's care is ours now."""
+        keeper = self._keepers.get(model)
+        if keeper is not None:
+            self._lanes.submit(Lane.QUICK, lambda: self._settle(model, keeper))
 
     def _take(self, name: str, spec: ModelSpec) -> None:
         keeper = self._keepers.get(name)
@@ -151,22 +174,31 @@ class Roster:
         )
 
     def _settle(self, name: str, keeper: Keeper) -> None:
-        """Take over the registry's champion, then go on from where the keeper last stopped."""
+        """Take over the registry's champion, then go on from where the keeper last stopped.
+
+        Where another daemon takes care of the model, the champion serves, and nothing else.
+        """
+        with self._turns.of(name):
+            if self._keepers.get(name) is keeper:
+                self._settle_in_turn(name, keeper)
+
+    def _settle_in_turn(self, name: str, keeper: Keeper) -> None:
+        self._ask(name)
         try:
             found = self._found(keeper)
-            reign = keeper.state.reign
-            if found is not None and (reign is None or reign.revision.name != found.revision.name):
+            if found is not None and keeper.may_decide and _is_news(keeper, found):
                 keeper.accept(found)
         except TransientError as error:
             _log.warning("%s", error, extra={"action": "registry_away", "model": name})
             if keeper.state.reign is None or self._stage.of(name) is None:
                 self._lanes.submit(Lane.QUICK, lambda: self._settle(name, keeper), delay_s=RETRY_S)
                 return
+        except Fenced as error:
+            # The lease was lost in this moment; who has it next goes on.
+            _log.info("%s", error, extra={"action": "adoption_fenced", "model": name})
         except RetunedError as error:
             _log.error("%s", error, extra={"action": "adoption_failed", "model": name})
         with self._lock:
-            if name not in self._unsettled:
-                return
             self._unsettled.discard(name)
         keeper.resume()
         self._put_schedule(name, keeper)
@@ -191,3 +223,14 @@ class Roster:
                 last=keeper.state.ticked_at,
                 now=self._clock.now(),
             )
+
+
+def _is_news(keeper: Keeper, found: Published) -> bool:
+    """Whether another champion was found, or numbers that another daemon has given out."""
+    state = keeper.state
+    return (
+        state.reign is None
+        or state.reign.revision.name != found.revision.name
+        or state.versions < found.versions
+        or state.studies < found.studies
+    )

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from retuned.tell import (
     chain_in_words,
+    lease_in_words,
     live_in_words,
     moment,
     probation_in_words,
@@ -77,6 +78,7 @@ def _show_status(console: Console, found: Mapping[str, Any]) -> None:
         *_refused(found["quarantine"]),
         *_delay(found["label_delay"]),
         ("champion", found["champion"] or "none yet"),
+        *_lease(found["lease"]),
         *_probation(found["probation"]),
         ("doing", _doing(found)),
         ("studies", str(found["studies"])),
@@ -96,6 +98,11 @@ def _probation(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     if found is None:
         return []
     return [("", f"{probation_in_words(found)}, since {moment(found['since'])}")]
+
+
+def _lease(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    told = lease_in_words(found)
+    return [("lease", told)] if told else []
 
 
 def _kinds(features: Sequence[Mapping[str, str]] | None) -> list[tuple[str, str]]:
@@ -377,6 +384,10 @@ def _print(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]]
 
 
 def _doing(model: Mapping[str, Any]) -> str:
+    role = model["lease"]["role"]
+    if role != "holder":
+        holder = model["lease"]["holder"] or "nobody"
+        return f"standby of {holder}" if role == "standby" else "suspended: rows are elsewhere"
     return "paused" if model["is_paused"] else ", ".join(model["running"]) or "watching"
 
 

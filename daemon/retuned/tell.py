@@ -162,6 +162,8 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
             return f"key {body['key']} signs from here on, for all up to {body['until']} too"
         case "pinned" | "unpinned":
             return f"version {body['version']}, by {_who(body)}"
+        case "lease":
+            return _lease(body)
         case "recovered":
             return f"{body['kind']} {body['order']} after {body['attempts']} attempts"
     return ""
@@ -169,6 +171,25 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
 
 def _who(body: Mapping[str, Any]) -> str:
     return f"{body['who']}: {body['reason']}" if body["reason"] else str(body["who"])
+
+
+def lease_in_words(lease: Mapping[str, Any]) -> str:
+    """Say who takes care of a model, by its lease in the JSON form; "" where it is this daemon."""
+    holder = lease["holder"] or "nobody at this moment"
+    if lease["role"] == "stand-in":
+        return (
+            f"decisions are suspended: the rows are with {lease['home']}, which is gone. Start it "
+            "again, or adopt the model here (retuned adopt)"
+        )
+    return "" if lease["role"] == "holder" else f"standby; {holder} takes care of it"
+
+
+def _lease(body: Mapping[str, Any]) -> str:
+    if body["role"] == "stand-in":
+        return (
+            f"{body['holder']} stands in for {body['home']}, without its rows: it decides nothing"
+        )
+    return f"{body['holder']} takes care of it from now on"
 
 
 def chain_in_words(chain: Mapping[str, Any]) -> list[str]:

@@ -107,23 +107,37 @@ class Workshop:
         Raises:
             RetunedError: the registry could not be read, or holds something forged.
         """
-        serving = self.stage.of(spec.name)
-        if serving is not None:
-            self.registry.saw(serving.crowned)
-        crowned = self.registry.champion(spec.name)
+        crowned = self.follow(spec)
         if crowned is None:
             return None
-        if serving is None or serving.crowned.revision.name != crowned.revision.name:
-            digests = set(crowned.revision.artifacts) - {""}
-            artifacts = {name: self.registry.artifact(spec.name, name) for name in digests}
-            self.stage.crown(crowned, artifacts)
+        numbers = [version.number for version in self.registry.versions(spec.name)]
         return Published(
             now=self.clock.now(),
             order="",
             version=crowned.version,
             revision=crowned.revision,
             epoch=crowned.epoch,
+            versions=max(numbers, default=0),
+            studies=self.studies.book.highest(spec.name),
         )
+
+    def follow(self, spec: ModelSpec) -> Crowned | None:
+        """Serve the registry's champion and return it, as `adopt` does."""
+        with self.turns.of(spec.name):
+            return self._followed(spec)
+
+    def _followed(self, spec: ModelSpec) -> Crowned | None:
+        serving = self.stage.of(spec.name)
+        if serving is not None:
+            self.registry.saw(serving.crowned)
+        crowned = self.registry.champion(spec.name)
+        if crowned is not None and (
+            serving is None or serving.crowned.revision.name != crowned.revision.name
+        ):
+            digests = set(crowned.revision.artifacts) - {""}
+            artifacts = {name: self.registry.artifact(spec.name, name) for name in digests}
+            self.stage.crown(crowned, artifacts)
+        return crowned
 
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         """Carry out an order.

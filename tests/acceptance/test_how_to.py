@@ -67,6 +67,21 @@ def test_every_command_of_is_it_worth_it_works(tmp_path: Path) -> None:
         assert expected in told, told
 
 
+def test_every_command_of_run_a_standby_works() -> None:
+    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
+        told = run(commands("run-a-standby.md"), Path(directory))
+    for expected in (
+        '"accepted":1',
+        "/problems/not-the-holder",
+        "standby of http://127.0.0.1:8421",
+        "/problems/rows-elsewhere",
+        "rent: rows and decisions are with http://127.0.0.1:8422 from now on.",
+        "http://127.0.0.1:8422 stands in for http://127.0.0.1:8421",
+        "asked to adopt: its disk is gone",
+    ):
+        assert expected in told, f"{expected}\n{told}"
+
+
 def test_every_command_of_feed_rows_and_labels_works() -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -13,15 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis
 from tests.acceptance.daemon import RealDaemon, bare
+from tests.acceptance.redis_server import RedisServer
 
-from retuned.demo.daemon import free_port
 from retuned.demo.history import Batch
 from retuned.registry import keys
-from retuned.registry.connect import connect
 from retuned.registry.server import EmbeddedRedis
-from retuned.settings import RedisSettings
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
@@ -63,46 +59,22 @@ def test_a_promotion_that_is_killed_leaves_a_champion_that_loads_and_verifies(
 # A daemon on a server of the user's own
 
 
-class Server:
-    """A redis-server that is wrecked and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        binary = shutil.which("redis-server")
-        assert binary is not None, "install redis-server"
-        self.folder.mkdir(exist_ok=True)
-        command = [binary, "--port", str(self.port), "--dir", str(self.folder)]
-        command += ["--appendonly", "yes", "--bind", "127.0.0.1"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def client(self) -> Redis:
-        return connect(RedisSettings(url=self.url))
-
-
 @pytest.fixture
-def server(daemon: RealDaemon) -> Iterator[Server]:
-    server = Server(daemon.directory / "redis")
+def server(daemon: RealDaemon) -> Iterator[RedisServer]:
+    server = RedisServer(daemon.directory / "redis")
     daemon.redis_url = server.url
     yield server
     server.stop()
 
 
-def champion(server: Server) -> bytes | None:
+def champion(server: RedisServer) -> bytes | None:
     with closing(server.client()) as client:
         found: Any = client.get(keys.champion("bikes"))
     return None if found is None else found
 
 
 def test_serving_goes_on_and_the_registry_comes_back(
-    daemon: RealDaemon, server: Server, history: Batch
+    daemon: RealDaemon, server: RedisServer, history: Batch
 ) -> None:
     daemon.start()
     daemon.feed(history)
@@ -150,8 +122,7 @@ def test_serving_goes_on_and_the_registry_comes_back(
     # Gone, and back with nothing.
     server.stop()
     assert daemon.post("/v1/models/bikes/predict", asked) == answer
-    shutil.rmtree(server.folder)
-    server.start()
+    server.start_empty()
     comes_back()
     assert "was put back, epoch" in daemon.log
 

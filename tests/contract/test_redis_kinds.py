@@ -24,9 +24,12 @@ from retuned.registry import event_log, keys
 from retuned.registry.connect import connect, ping, translated
 from retuned.registry.event_log import EventLog
 from retuned.registry.inspection import inspected
+from retuned.registry.leases import LeaseBook, Party
+from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.studies import StudyBook, StudyRecord
+from retuned.registry.tenure import SharedTenures, Term
 from retuned.registry.versions import Registry
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import Boundary
@@ -37,8 +40,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "registry.md"
 def use_everything(client: Redis) -> None:
     """All that the daemon asks of Redis."""
     ping(client)
+    party = Party(id="home", url="http://here")
+    tenures = SharedTenures(LeaseBook(client), Fleeting(), party, Term(lease_s=30))
+    tenures.turn(MODEL)
+    tenures.turn(MODEL)
+    tenures.settle(MODEL)
     registry, book, log = (
-        Registry(client, KEY, keep_versions=1),
+        Registry(client, KEY, fence=tenures, keep_versions=1),
         StudyBook(client),
         EventLog(client, KEY),
     )
@@ -69,6 +77,7 @@ def use_everything(client: Redis) -> None:
     assert book.studies(MODEL) == (record,)
     assert book.trials(MODEL, "s1") == ()
     assert inspected(client, MODEL, KEY).wrong == []
+    tenures.close()
     with translated():
         client.info("memory")
 

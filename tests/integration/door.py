@@ -20,6 +20,7 @@ from retuned.http.desk import Desk
 from retuned.ingest.body import Room
 from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
+from retuned.registry.tenure import Alone, Tenures
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 
@@ -39,6 +40,7 @@ class Door:
     keepers: dict[str, Any] = field(default_factory=dict)
     pages: dict[str, Path] = field(default_factory=dict)
     fault: Exception | None = None
+    tenures: Tenures = field(default_factory=Alone)
     is_rendering: threading.Event = field(default_factory=threading.Event)
     may_render: threading.Event = field(default_factory=threading.Event)
 
@@ -68,6 +70,8 @@ class Door:
             journal=self.house.journal,
             render=self._render,
             is_ready=lambda: self.is_ready,
+            tenures=self.tenures,
+            adopt=None,
             metrics=self.metrics,
             exchange=Exchange(
                 registry=self.house.registry,

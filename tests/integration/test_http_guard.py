@@ -145,7 +145,13 @@ def test_every_answer_tells_browsers_to_be_careful(grown: Door, path: str) -> No
 
 
 def test_the_daemon_lives_even_when_it_is_not_ready(grown: Door) -> None:
-    assert grown.get("/readyz").json() == {"status": "ready", "models": 1}
+    assert grown.get("/readyz").json() == {
+        "status": "ready",
+        "models": 1,
+        "holder": 1,
+        "standby": 0,
+        "stand_in": 0,
+    }
     try:
         grown.is_ready = False
         answer = grown.get("/readyz")

@@ -34,12 +34,14 @@ class Post:
     house: InHouse
     root: Path
     keep_done_s: float = 7 * DAY_S
+    is_ours: bool = True
 
     def __post_init__(self) -> None:
         self.clock = VirtualClock(self.house.clock.now())
         self.spool = Spool(
             self.root,
             models=lambda: self.house.models,
+            is_ours=lambda _: self.is_ours,
             take=self.house.take,
             every_s=0.01,
             keep_done_s=self.keep_done_s,
@@ -105,6 +107,19 @@ def test_rows_and_labels_are_taken_and_their_files_moved(post: Post) -> None:
     assert post.names("done", "labels") == ["a.json", "a.json.receipt.json"]
     assert sorted(p.name for p in post.folder().iterdir()) == ["done", "failed"]
     assert post.house.outcomes("spool") == {"taken": 2}
+
+
+def test_files_wait_while_another_daemon_has_the_rows(
+    post: Post, caplog: pytest.LogCaptureFixture
+) -> None:
+    post.is_ours = False
+    post.drop("a.ndjson", ndjson(rows(0, 3)))
+    post.look()
+    assert (post.folder() / "a.ndjson").exists()
+    assert caplog.text == ""
+    post.is_ours = True
+    post.look()
+    assert post.names("done")[0] == "a.ndjson"
 
 
 def test_a_receipt_tells_what_was_taken(post: Post) -> None:

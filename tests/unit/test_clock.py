@@ -13,7 +13,7 @@ import pytest
 
 from retuned.errors import ConfigError
 from retuned.runtime.clock import SystemClock, VirtualClock
-from retuned.runtime.lock import locked
+from retuned.runtime.lock import StateLock, locked, name_of
 
 
 def test_the_system_s_clock_tells_the_time() -> None:
@@ -74,3 +74,23 @@ def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="RETUNED_STATE_DIR"), locked(tmp_path / "file" / "state"):
         pytest.fail("a file is no directory")
+
+
+def test_who_waits_for_a_directory_gets_it_when_its_holder_is_gone(tmp_path: Path) -> None:
+    with StateLock(tmp_path) as waiting:
+        with locked(tmp_path):
+            assert not waiting.take()
+        assert waiting.take()
+
+
+def test_a_directory_keeps_its_name(tmp_path: Path) -> None:
+    name = name_of(tmp_path)
+    assert name_of(tmp_path) == name
+    (tmp_path / "other").mkdir()
+    assert name_of(tmp_path / "other") != name
+
+
+def test_a_damaged_name_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a b")
+    with pytest.raises(ConfigError, match="is damaged"):
+        name_of(tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from retuned.errors import PermanentError, RetunedError, TransientError
 from retuned.keeper import ATTEMPTS, Keeper
 from retuned.registry.events import Event
+from retuned.registry.fencing import Fenced
 from retuned.registry.journal import Journal
 from retuned.runtime.clock import VirtualClock
 from retuned.runtime.lanes import InlineLanes
@@ -33,6 +34,8 @@ class Bench:
     errors: list[RetunedError] = field(default_factory=list)
     carried_out: list[Work] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    may_decide: bool = True
+    loses_care: bool = False
 
     def __post_init__(self) -> None:
         clock = VirtualClock(100.0)
@@ -46,6 +49,7 @@ class Bench:
             lanes=self.lanes,
             clock=clock,
             observe=self.events.append,
+            may_decide=lambda: self.may_decide,
         )
 
     def count(self, _spec: ModelSpec) -> Arrived:
@@ -53,6 +57,7 @@ class Bench:
 
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         self.carried_out.append(work)
+        self.may_decide = not self.loses_care
         if self.errors:
             raise self.errors.pop(0)
         assert isinstance(work, Judge)
@@ -153,3 +158,49 @@ def test_whoever_hands_in_a_fact_is_told_what_follows(make: Callable[..., Bench]
     assert (said.event, decided.event) == ("operator", "decided")
     (judge,) = bench.keeper.accept(bench.count(SPEC))
     assert isinstance(judge, Judge)
+
+
+# Who takes care of the model
+
+
+def test_while_another_daemon_takes_care_nothing_is_begun(make: Callable[..., Bench]) -> None:
+    bench = make()
+    bench.may_decide = False
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert bench.carried_out == []
+    assert bench.keeper.state.flight == ()
+    bench.may_decide = True
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert len(bench.carried_out) == 1
+
+
+def test_a_result_that_comes_after_the_care_was_lost_is_not_taken_in(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make()
+    bench.loses_care = True
+    bench.keeper.resume()
+    bench.lanes.drain()
+    (work,) = bench.keeper.state.flight
+    assert "verdict" not in bench.told
+    bench.loses_care, bench.may_decide = False, True
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert [done.id for done in bench.carried_out] == [work.id, work.id]
+    assert "verdict" in bench.told
+
+
+def test_an_order_that_is_fenced_is_no_trouble_and_is_begun_again(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make(Fenced("another daemon takes care of it by now"))
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert len(bench.keeper.state.flight) == 1
+    assert bench.keeper.troubles == ()
+    assert "failed" not in bench.told
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert bench.keeper.state.flight == ()

@@ -250,6 +250,8 @@ def test_a_directory_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
         ("RETUNED_REDIS__USERNAME", "me", "RETUNED_REDIS__URL"),
         ("RETUNED_HTTP__LISTEN", "0.0.0.0:80", "no access control"),
         ("RETUNED_HTTP__LISTEN", "127.0.0.1", "127.0.0.1:8420"),
+        ("RETUNED_HTTP__URL", "example.org", "is no address"),
+        ("RETUNED_LEASE_S", "0.5", "greater than or equal to 1"),
         ("RETUNED_HTTP__MAX_BODY_MB", "0", "greater than or equal to 1"),
         ("RETUNED_LOG__LEVEL", "loud", "'debug'"),
         ("RETUNED_SEARCH__EXECUTOR", "dask://host", "'local'"),

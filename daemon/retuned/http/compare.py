@@ -38,6 +38,7 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def _compared(desk: Desk, model: str, left: int | None, right: int | None) -> Response:
+    desk.must_have_rows(model)
     spec = desk.keeper(model).spec
     if right is None:
         right = desk.champion(model).crowned.version.number

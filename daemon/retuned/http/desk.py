@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retuned.http.problems import Problem
+from retuned.http.problems import Problem, not_the_holder, rows_elsewhere
 from retuned.keeper import under_care
+from retuned.registry.tenure import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from retuned.registry.event_log import EventLog
     from retuned.registry.journal import Journal
     from retuned.registry.studies import StudyBook
+    from retuned.registry.tenure import Tenure, Tenures
     from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
@@ -45,6 +47,9 @@ class Desk:
         journal: drift reports.
         render: makes Evidently's page of a check (model, report id).
         is_ready: whether the registry answers and every keeper goes on.
+        tenures: of which models this daemon has the lease.
+        adopt: makes this daemon's state directory the home of a model's rows; None where it always
+            is.
         metrics: counts requests.
         exchange: hands models out and takes them in.
         clock: the time.
@@ -64,6 +69,8 @@ class Desk:
     journal: Journal
     render: Callable[[str, str], Path]
     is_ready: Callable[[], bool]
+    tenures: Tenures
+    adopt: Callable[[Keeper], Tenure] | None
     metrics: Metrics
     exchange: Exchange
     clock: Clock
@@ -86,6 +93,47 @@ class Desk:
             NoModel: no such model is under care.
         """
         return self.rows.of(model, self.keeper(model).spec.task)
+
+    def must_hold(self, model: str) -> Tenure:
+        """The tenure of a model, whose lease this daemon has.
+
+        Raises:
+            NoModel: no such model is under care.
+            Problem: another daemon has its lease.
+        """
+        self.keeper(model)
+        tenure = self.tenures.look(model)
+        if tenure.is_held:
+            return tenure
+        raise not_the_holder(model, tenure)
+
+    def must_have_rows(self, model: str) -> None:
+        """Go on only where the model's rows have their home here.
+
+        That is so while Redis is away, too: rows are taken, and decisions wait.
+
+        Raises:
+            NoModel: no such model is under care.
+            Problem: they are elsewhere.
+        """
+        self.keeper(model)
+        tenure = self.tenures.look(model)
+        if tenure.is_home:
+            return
+        if tenure.is_held:
+            raise rows_elsewhere(model, tenure)
+        raise not_the_holder(model, tenure)
+
+    def must_decide(self, model: str) -> None:
+        """Go on only where this daemon takes care of the model.
+
+        Raises:
+            NoModel: no such model is under care.
+            Problem: another daemon does, or nothing is decided as the rows are elsewhere.
+        """
+        tenure = self.must_hold(model)
+        if tenure.role is Role.STAND_IN:
+            raise rows_elsewhere(model, tenure)
 
     def champion(self, model: str) -> Champion:
         """The champion that answers.

@@ -78,6 +78,7 @@ def _packed(
 
 
 def _bring(desk: Desk, model: str, data: bytes, who: str, reason: str) -> Response:
+    desk.must_decide(model)
     keeper = desk.keeper(model)
     if not data:
         raise Problem(422, "nothing-sent", "there is no skops file in the body")
@@ -108,6 +109,7 @@ def _bring(desk: Desk, model: str, data: bytes, who: str, reason: str) -> Respon
 
 
 def _reproduce(desk: Desk, model: str, number: int, revision: int | None) -> Response:
+    desk.must_have_rows(model)
     spec = desk.keeper(model).spec
     sealed = desk.exchange.sealed(model, number, revision)
     found: Reproduced = desk.exchange.reproduce(spec, sealed)

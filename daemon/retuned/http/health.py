@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from starlette.responses import Response
 from retuned.errors import RetunedError
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
+from retuned.registry.tenure import Role
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
@@ -32,7 +34,9 @@ def routes(desk: Desk) -> APIRouter:
         if not desk.is_ready():
             detail = "the registry does not answer yet, or models are still being taken up"
             raise Problem(503, "not-ready", detail, retry_after=2)
-        return answer({"status": "ready", "models": len(desk.keepers())})
+        names = list(desk.keepers())
+        roles = Counter(desk.tenures.of(name).role.value for name in names)
+        return answer({"status": "ready", "models": len(names), **_told(roles)})
 
     @room.get("/metrics", summary="Figures in Prometheus' text format")
     def metrics() -> Response:
@@ -40,6 +44,11 @@ def routes(desk: Desk) -> APIRouter:
         return Response(desk.metrics.page(), media_type="text/plain; version=0.0.4")
 
     return room
+
+
+def _told(roles: Counter[str]) -> dict[str, int]:
+    """How many models this daemon takes care of, stands by for, and stands in for."""
+    return {role.value.replace("-", "_"): roles[role.value] for role in Role}
 
 
 def _look(desk: Desk) -> None:
@@ -53,6 +62,8 @@ def _look(desk: Desk) -> None:
             in_flight=len(keeper.state.flight),
             troubles=len(keeper.troubles),
         )
+        tenure = desk.tenures.of(name)
+        desk.metrics.lease(name, is_held=tenure.is_held, is_suspended=tenure.role is Role.STAND_IN)
         # Where the log cannot be read, the other figures are still wanted.
         with suppress(RetunedError):
             log = desk.log(name)

@@ -34,13 +34,13 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.get("/drift", summary="Checks, newest first")
     def drifts(model: str, limit: Limit = 100) -> Response:
-        desk.keeper(model)
+        desk.must_have_rows(model)
         found = desk.journal.drifts(model, limit)
         return answer({"items": [check_summary(*item) for item in found]})
 
     @room.get("/drift/{check}", summary="A check with every measurement")
     def drift(model: str, check: str) -> Response:
-        desk.keeper(model)
+        desk.must_have_rows(model)
         found = desk.journal.drift(model, check)
         if found is None:
             raise Problem(404, "no-check", f"{model} has no check {check!r}")
@@ -51,7 +51,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.get("/drift/{check}/report", summary="Evidently's page of a check (HTML)")
     async def report(model: str, check: str) -> FileResponse:
-        desk.keeper(model)
+        await asyncio.to_thread(desk.must_have_rows, model)
         async with rendering:
             page = await asyncio.to_thread(desk.render, model, check)
         headers = {"Content-Security-Policy": REPORT_POLICY}
@@ -59,6 +59,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.get("/losses", summary="Losses as answered, with the label that each used")
     def losses(model: str, limit: Limit = 100) -> Response:
+        desk.must_have_rows(model)
         found = desk.log(model).scores(limit)
         return answer({"items": [_loss(score) for score in found]})
 

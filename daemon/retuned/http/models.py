@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from retuned.http.desk import Desk
     from retuned.keeper import Keeper
     from retuned.registry.pins import Pin
+    from retuned.registry.tenure import Tenure
     from retuned_pipelines.schema import Schema
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Version
@@ -105,7 +106,18 @@ def summary(desk: Desk, keeper: Keeper) -> dict[str, Any]:
         "champion": None if serving is None else serving.crowned.revision.name,
         "running": [work.kind for work in state.flight],
         "is_paused": state.is_paused,
+        "lease": _lease(desk.tenures.of(spec.name)),
         "troubles": [asdict(trouble) for trouble in (*unreadable, *keeper.troubles)],
+    }
+
+
+def _lease(tenure: Tenure) -> dict[str, Any]:
+    return {
+        "role": tenure.role.value,
+        "holder": tenure.holder or None,
+        "home": tenure.home or None,
+        "has_rows": tenure.is_home,
+        "token": tenure.token,
     }
 
 

@@ -10,7 +10,10 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
+from retuned.registry.events import EventKind
+from retuned.registry.tenure import Role
 from retuned_pipelines.care.facts import Called
+from retuned_pipelines.care.orders import Notify
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
@@ -31,6 +34,7 @@ def routes(desk: Desk) -> APIRouter:
 
     def call(model: str, action: Action, wish: Wish | None) -> Response:
         wish = wish or Wish()
+        desk.must_decide(model)
         keeper = desk.keeper(model)
         keeper.accept(Called(now=desk.clock.now(), action=action, who=wish.who, reason=wish.reason))
         decision = keeper.state.last_decision
@@ -56,8 +60,19 @@ def routes(desk: Desk) -> APIRouter:
     def resume(model: str, wish: Wish | None = None) -> Response:
         return call(model, "resume", wish)
 
+    @room.post("/adopt", summary="Let the model's rows have their home here, for good")
+    def adopt(model: str, wish: Wish | None = None) -> Response:
+        wish = wish or Wish()
+        keeper, before = desk.keeper(model), desk.must_hold(model)
+        if before.role is not Role.HOLDER and desk.adopt is not None:
+            desk.adopt(keeper)
+            body = {"action": "adopt", "who": wish.who, "reason": wish.reason, "from": before.home}
+            keeper.tell(Notify(event=EventKind.OPERATOR, body=body))
+        return answer({"model": model, "home": desk.tenures.of(model).home, "from": before.home})
+
     @room.delete("/rows/{row:path}", summary="Delete a row for good; its id cannot come again")
     def forget(model: str, row: str) -> Response:
+        desk.must_have_rows(model)
         log = desk.log(model)
         # The answers first: after the row is gone, nobody would ask again for what is left.
         had_answers = desk.served.forget(model, row) > 0

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import probation_in_words, recipe_in_words, shares_in_words, tell
+from retuned.tell import (
+    lease_in_words,
+    probation_in_words,
+    recipe_in_words,
+    shares_in_words,
+    tell,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +80,7 @@ def model(shown: ModelPage, *, version: str) -> str:
     )
     parts = (
         f'<p><a href="/">Models</a> / {name}</p>',
-        away + troubles,
+        away + _lease(shown.status) + troubles,
         _cards(shown),
         _ensemble(shown),
         section("Loss as served", charts.line(shown.losses)),
@@ -232,8 +238,15 @@ def _champion(status: Mapping[str, Any]) -> str:
     return escape(status["champion"] or "none yet")
 
 
+def _lease(status: Mapping[str, Any]) -> str:
+    found = lease_in_words(status["lease"])
+    return f'<p class="warn">{escape(found[:1].upper() + found[1:])}.</p>' if found else ""
+
+
 def _doing(status: Mapping[str, Any]) -> str:
+    role = status["lease"]["role"]
     doing = "paused" if status["is_paused"] else ", ".join(status["running"]) or "watching"
+    doing = {"standby": "standby", "stand-in": "suspended"}.get(role, doing)
     failing = len(status["troubles"])
     return escape(doing) + (f' <span class="warn">{failing} failing</span>' if failing else "")
 

@@ -35,7 +35,7 @@ def routes(desk: Desk) -> APIRouter:
         return pinned(model, event)
 
     def pinning(model: str, number: int, kind: EventKind, wish: Wish) -> Event:
-        desk.keeper(model)
+        desk.must_hold(model)
         now = desk.clock.now()
         body = {"version": number, "who": wish.who, "reason": wish.reason}
         return Event(id=new_event_id(now), at=now, model=model, kind=kind, body=body)

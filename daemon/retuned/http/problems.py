@@ -16,6 +16,7 @@ from retuned.exchange.exchange import NotExportable, NotImportable
 from retuned.ingest.body import TooLarge
 from retuned.ingest.intake import NoModel
 from retuned.ingest.media import BadPayload, UnsupportedContent
+from retuned.registry.fencing import Fenced
 from retuned.registry.pins import NotPinned
 from retuned.registry.shelf import NoVersion
 from retuned.rows.file import DiskFull
@@ -25,6 +26,8 @@ from retuned.tune.report import NoReport
 if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
+
+    from retuned.registry.tenure import Tenure
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +90,28 @@ class Problem(RetunedError):
         )
 
 
+def not_the_holder(model: str, tenure: Tenure) -> Problem:
+    """Another daemon takes care of the model: whatever changes something goes there."""
+    holder = tenure.holder or ("" if tenure.is_home else tenure.home)
+    if not holder:
+        detail = (
+            f"nobody takes care of {model} at this moment, as far as this daemon knows: ask again"
+        )
+        return Problem(503, "no-holder", detail, retry_after=2)
+    detail = f"{holder} takes care of {model}, this daemon only serves it: send this there"
+    return Problem(421, "not-the-holder", detail, holder=holder)
+
+
+def rows_elsewhere(model: str, tenure: Tenure) -> Problem:
+    """The rows have their home in the state directory of a daemon that is gone."""
+    detail = (
+        f"the rows of {model} are with the daemon at {tenure.home}, which does not answer; this "
+        "one serves meanwhile, and takes nothing that would split them over two logs. Start that "
+        f"one again; or, if it will not come back: retuned adopt {model} --reason ..."
+    )
+    return Problem(503, "rows-elsewhere", detail, retry_after=10, home=tenure.home)
+
+
 def install(app: FastAPI) -> None:
     """Let every error that is foreseen be answered by a problem; the guard sees to others."""
     app.add_exception_handler(RetunedError, _ours)
@@ -102,6 +127,8 @@ def problem_of(error: RetunedError) -> Problem:
         return Problem(507, "disk-full", str(error), retry_after=error.retry_after)
     if isinstance(error, TransientError):
         return Problem(503, "try-again", str(error), retry_after=error.retry_after)
+    if isinstance(error, Fenced):
+        return Problem(503, "no-holder", f"{error}; ask again", retry_after=2)
     if isinstance(error, Interrupted):
         return Problem(503, "stopping", "the daemon stops; ask again", retry_after=5)
     for kind, (status, name) in _STATUS.items():

@@ -46,6 +46,7 @@ def routes(desk: Desk) -> APIRouter:
         after: int | None = None,
         cargo: Literal["", "rows", "labels"] = "",
     ) -> Response:
+        desk.must_have_rows(model)
         held = desk.log(model).quarantine
         items = held.page(limit=limit, after=after, cargo=cargo)
         body = {
@@ -61,6 +62,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.post("/resend", summary="Send refused rows and labels again, as they are or mended")
     def again(model: str, wish: Again | None = None) -> Response:
+        desk.must_have_rows(model)
         log, wish = desk.log(model), wish or Again()
         if wish.record is not None:
             return answer(_mend(desk, model, log.quarantine, wish))
@@ -76,6 +78,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.delete("", summary="Let refused rows and labels go: all, or those with ?id=")
     def clear(model: str, id: Annotated[list[int] | None, Query()] = None) -> Response:  # noqa: A002 (its name in the query)
+        desk.must_have_rows(model)
         return answer({"removed": desk.log(model).quarantine.remove(id)})
 
     return room

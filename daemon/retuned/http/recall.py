@@ -65,6 +65,7 @@ def routes(desk: Desk) -> APIRouter:
 
     @room.post("/rollback", summary="Let the version before take over again", status_code=202)
     async def rollback(model: str, wish: Reasoned, wait: Wait = 0.0) -> Response:
+        await run_in_threadpool(desk.must_decide, model)
         number = await run_in_threadpool(predecessor_of, desk, model)
         called = await run_in_threadpool(_call, desk, model, "rollback", wish, number)
         return await _answered(desk, model, called, wait)
@@ -101,6 +102,7 @@ def newest_of(desk: Desk, model: str, number: int) -> tuple[Version, Revision]:
 
 
 def _call(desk: Desk, model: str, action: Action, wish: Reasoned, number: int) -> _Called:
+    desk.must_decide(model)
     keeper = desk.keeper(model)
     version, revision = newest_of(desk, model, number)
     if not desk.registry.is_kept(revision):

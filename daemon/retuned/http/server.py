@@ -15,7 +15,7 @@ from retuned.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastapi import FastAPI
+    from starlette.types import ASGIApp
 
 STOP_S = 3
 _WAITING = 1024
@@ -83,7 +83,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run(app: FastAPI, listener: socket.socket) -> None:
+async def run(app: ASGIApp, listener: socket.socket) -> None:
     """Answer requests for ever; when cancelled, let those under way finish."""
     config = uvicorn.Config(
         app,

@@ -39,6 +39,8 @@ def routes(desk: Desk) -> APIRouter:
     room = APIRouter(prefix="/v1/models/{model}", tags=["traffic"])
 
     async def taken(model: str, cargo: Cargo, request: Request, *, strict: bool) -> Response:
+        # Before the body has come, which may be large; and again where it is taken.
+        await run_in_threadpool(desk.must_have_rows, model)
         async with received(request, desk.room) as payload:
             parcel = Parcel(
                 cargo=cargo,
@@ -73,6 +75,7 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def _take(desk: Desk, model: str, parcel: Parcel) -> Response:
+    desk.must_have_rows(model)
     taken = desk.intake.take(model, parcel)
     if taken.receipt is None:
         raise _all_refused(taken, parcel)

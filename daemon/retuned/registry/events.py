@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     PINNED = "pinned"
     UNPINNED = "unpinned"
     IMPORTED = "imported"
+    LEASE = "lease"
     MENDED = "mended"
     REKEYED = "rekeyed"
 

@@ -38,6 +38,21 @@ def requests(model: str) -> str:
     return f"retuned:{{{model}}}:requests"
 
 
+def lease(model: str) -> str:
+    """Hash: who takes care of the model (``id``, ``url``, ``token``); it expires."""
+    return f"retuned:{{{model}}}:lease"
+
+
+def fence(model: str) -> str:
+    """String: the token that was given out with the newest lease."""
+    return f"retuned:{{{model}}}:fence"
+
+
+def home(model: str) -> str:
+    """Hash: where the model's rows are (``id``, ``url``, ``since``), and who had the lease last."""
+    return f"retuned:{{{model}}}:home"
+
+
 def pins(model: str) -> str:
     """Hash: number of a pinned version -> JSON (who, reason, at)."""
     return f"retuned:{{{model}}}:pins"

@@ -10,6 +10,7 @@ import orjson
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
+from retuned.registry.fencing import FENCED, REFUSED, NoFence, refusal
 from retuned.registry.stream import APPENDING, CHECKING, HEAD
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ if TYPE_CHECKING:
 
     from retuned.registry.event_log import EventLog
     from retuned.registry.events import Event
+    from retuned.registry.fencing import Fence
 
 PIN = (
-    HEAD
+    FENCED
+    + HEAD
     + CHECKING.format(stream=2, first=3)
     + """
-for number = 3, #KEYS do
+for number = 3, #KEYS - 1 do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 0 end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -33,10 +36,14 @@ redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
     + APPENDING.format(stream=2, first=3)
     + "return 1"
 )
-"""KEYS: pins, events, artifacts. ARGV: version number, JSON, as `stream.APPENDING`."""
+"""KEYS: pins, events, artifacts, fence.
+
+ARGV: version number, JSON, as `stream.APPENDING`, token.
+"""
 
 UNPIN = (
-    HEAD
+    FENCED
+    + HEAD
     + CHECKING.format(stream=2, first=2)
     + """
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
@@ -44,7 +51,7 @@ if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 then return 0 end
     + APPENDING.format(stream=2, first=2)
     + "return 1"
 )
-"""KEYS: pins, events. ARGV: version number, as `stream.APPENDING`."""
+"""KEYS: pins, events, fence. ARGV: version number, as `stream.APPENDING`, token."""
 
 
 class NotPinned(PermanentError):
@@ -75,10 +82,11 @@ class Pin:
 class Pins:
     """Pins in Redis. May be used from any thread; every call is safe to repeat."""
 
-    def __init__(self, redis: Redis, events: EventLog) -> None:
-        """Use a client that returns bytes, and the history."""
+    def __init__(self, redis: Redis, events: EventLog, fence: Fence | None = None) -> None:
+        """Use a client that returns bytes, and the history; without a fence everybody may write."""
         self._redis = redis
         self._events = events
+        self._fence = fence or NoFence()
         self._pin = redis.register_script(PIN)
         self._unpin = redis.register_script(UNPIN)
 
@@ -87,6 +95,7 @@ class Pins:
 
         Raises:
             NotPinned: an artifact is not there any more.
+            Fenced: another daemon takes care of the model.
             TransientError: Redis is away; it may have happened.
         """
         names = [keys.artifact(model, name) for name in sorted(set(artifacts) - {""})]
@@ -105,6 +114,7 @@ class Pins:
 
         Raises:
             NotPinned: it is not pinned.
+            Fenced: another daemon takes care of the model.
             TransientError: Redis is away; it may have happened.
         """
         if not self._changed(self._unpin, model, [], [version], event):
@@ -137,14 +147,20 @@ class Pins:
     def _changed(
         self, script: Script, model: str, artifacts: list[str], args: list[Any], event: Event
     ) -> bool:
+        token = self._fence.token(model)
+
         def write(told: tuple[str, bytes, str]) -> int:
             with translated():
                 outcome: Any = script(
-                    keys=[keys.pins(model), keys.events(model), *artifacts], args=[*args, *told]
+                    keys=[keys.pins(model), keys.events(model), *artifacts, keys.fence(model)],
+                    args=[*args, *told, token],
                 )
             return int(outcome)
 
-        return bool(self._events.along(event, write))
+        outcome = self._events.along(event, write)
+        if outcome == REFUSED:
+            raise refusal(self._redis, model)
+        return bool(outcome)
 
 
 def _read(version: int, value: bytes) -> Pin:

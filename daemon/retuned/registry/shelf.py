@@ -12,6 +12,7 @@ from retuned.errors import PermanentError, TransientError
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
+from retuned.registry.fencing import FENCED, refusal
 from retuned.registry.stream import APPENDING, CHECKING, HEAD
 from retuned.registry.takeover import Outcome, number_taken
 from retuned_pipelines.retention import kept_versions
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
     from retuned.registry.event_log import EventLog
     from retuned.registry.events import Event
+    from retuned.registry.fencing import Fence
     from retuned.registry.pins import Pin, Pins
     from retuned.registry.pointer import Crowned
     from retuned.registry.signing import SigningKey
     from retuned_pipelines.version import Revision, Version
 
 SHELVE = (
-    HEAD
+    FENCED
+    + HEAD
     + """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local version = redis.call('HGET', KEYS[1], ARGV[1])
@@ -37,7 +40,7 @@ local revision = redis.call('HGET', KEYS[2], ARGV[3])
 if (version and text(version) ~= text(ARGV[2]))
   or (revision and text(revision) ~= text(ARGV[4])) then return 2 end
 if revision then return 1 end
-for number = 5, #KEYS do
+for number = 5, #KEYS - 1 do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
 end
 """
@@ -50,24 +53,30 @@ redis.call('HSET', KEYS[3], ARGV[1], ARGV[5])
     + APPENDING.format(stream=4, first=6)
     + "return 1"
 )
-"""KEYS: versions, revisions, pins, events; then the artifacts.
+"""KEYS: versions, revisions, pins, events; then the artifacts; last the fence.
 
 ARGV: version number, sealed version, revision number, sealed revision, pin; then as
-`stream.APPENDING`. Returns an Outcome.
+`stream.APPENDING`; last the token. Returns an Outcome.
 """
 
 
-KEEP = """
+KEEP = (
+    FENCED
+    + """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local revision = redis.call('HGET', KEYS[1], ARGV[1])
 if revision and text(revision) ~= text(ARGV[2]) then return 2 end
-for number = 2, #KEYS do
+for number = 2, #KEYS - 1 do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
 end
 redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])
 return 1
 """
-"""KEYS: revisions, artifacts. ARGV: revision number, sealed revision. Returns an Outcome."""
+)
+"""KEYS: revisions, artifacts, fence. ARGV: revision number, sealed revision, token.
+
+Returns an Outcome.
+"""
 
 
 class NoVersion(PermanentError):
@@ -85,10 +94,18 @@ class Sealed:
 class Shelf:
     """Versions that do not serve, in Redis. May be used from any thread."""
 
-    def __init__(
-        self, redis: Redis, key: SigningKey, events: EventLog, pins: Pins, *, keep_versions: int
+    def __init__(  # noqa: PLR0913 (what the registry is made of)
+        self,
+        redis: Redis,
+        key: SigningKey,
+        events: EventLog,
+        pins: Pins,
+        *,
+        fence: Fence,
+        keep_versions: int,
     ) -> None:
         """Use a client that returns bytes, the key that signs, the history, and what is pinned."""
+        self._fence = fence
         self._redis = redis
         self._key = key
         self._events = events
@@ -119,17 +136,21 @@ class Shelf:
         Raises:
             Conflict: a number stands for something else.
             Forged: an artifact is not what its digest says.
+            Fenced: another daemon takes care of the model.
             TransientError: Redis is away; it may have happened, and can be asked for again.
         """
         model, names = version.model, sorted(set(revision.artifacts) - {""})
+        token = self._fence.token(model)
         # Pruning must not come in between: it would take what no version names yet.
         with self._turn:
             for name in names:
                 store.store(self._redis, model, name, artifacts[name])
             found = self._events.along(
-                event, lambda told: self._put(version, revision, pin, names, told)
+                event, lambda told: self._put(version, revision, pin, names, (*told, token))
             )
         outcome = Outcome(found)
+        if outcome is Outcome.FENCED:
+            raise refusal(self._redis, model)
         if outcome is Outcome.TAKEN:
             raise number_taken(revision)
         if outcome is not Outcome.DONE:
@@ -142,7 +163,7 @@ class Shelf:
         revision: Revision,
         pin: Pin,
         names: list[str],
-        told: tuple[str, bytes, str],
+        told: tuple[str, bytes, str, str],
     ) -> int:
         model = version.model
         with translated():
@@ -153,6 +174,7 @@ class Shelf:
                     keys.pins(model),
                     keys.events(model),
                     *(keys.artifact(model, name) for name in names),
+                    keys.fence(model),
                 ],
                 args=[
                     version.number,
@@ -179,9 +201,11 @@ class Shelf:
             Conflict: its number stands for something else.
             Forged: an artifact is not what its digest says.
             PermanentError: an artifact that was here is not any more.
+            Fenced: another daemon takes care of the model.
             TransientError: Redis is away; it may have happened, and can be asked for again.
         """
         model, sealed = revision.model, manifests.sealed_revision(revision, self._key)
+        token = self._fence.token(model)
         with self._turn:
             for name, data in artifacts.items():
                 store.store(self._redis, model, name, data)
@@ -191,10 +215,13 @@ class Shelf:
                     keys=[
                         keys.revisions(model, revision.version),
                         *(keys.artifact(model, name) for name in names),
+                        keys.fence(model),
                     ],
-                    args=[revision.number, sealed],
+                    args=[revision.number, sealed, token],
                 )
         outcome = Outcome(found)
+        if outcome is Outcome.FENCED:
+            raise refusal(self._redis, model)
         if outcome is Outcome.TAKEN:
             raise number_taken(revision)
         if outcome is not Outcome.DONE:

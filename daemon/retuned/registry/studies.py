@@ -116,6 +116,17 @@ class StudyBook:
         trials = (Trial.from_json(orjson.loads(value)) for value in found)
         return tuple(sorted(trials, key=lambda trial: trial.number))
 
+    def highest(self, model: str) -> int:
+        """The highest number of a study; 0 before there is one.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        with translated():
+            names: Any = self._redis.zrevrange(keys.studies(model), 0, -1)
+        numbers = (name.decode().removeprefix("s") for name in names)
+        return max((int(number) for number in numbers if number.isdigit()), default=0)
+
     def study(self, model: str, study: str) -> StudyRecord | None:
         """The record of a study; None if there is none.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
+from retuned.registry.fencing import FENCED, REFUSED
 from retuned.registry.manifests import (
     read_revision,
     read_version,
@@ -33,7 +34,8 @@ REQUESTS_KEPT = 1000
 """Takeovers of a model that are remembered, so that none is made twice."""
 
 TAKE_OVER = (
-    HEAD
+    FENCED
+    + HEAD
     + """
 local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local found = redis.call('GET', KEYS[1])
@@ -43,7 +45,7 @@ local version = redis.call('HGET', KEYS[2], ARGV[3])
 local revision = redis.call('HGET', KEYS[3], ARGV[5])
 if (version and text(version) ~= text(ARGV[4]))
   or (revision and text(revision) ~= text(ARGV[6])) then return 2 end
-for number = 7, #KEYS do
+for number = 7, #KEYS - 1 do
   if redis.call('EXISTS', KEYS[number]) == 0 then return 4 end
 end
 """
@@ -61,11 +63,13 @@ redis.call('PUBLISH', KEYS[6], ARGV[10])
 return 1
 """
 )
-"""KEYS: champion, versions, revisions, requests, events, changes; then the artifacts.
+"""KEYS: champion, versions, revisions, requests, events, changes; then the artifacts; last the
+fence.
 
 ARGV: the sealed pointer that is replaced ("" for none), the new one, version number, sealed
 version, revision number, sealed revision, request, epoch, requests kept, name; then as
-`stream.APPENDING`. Returns an Outcome. An error is raised by the first write or by none.
+`stream.APPENDING`; last the token. Returns an Outcome. An error is raised by the first write or
+by none.
 """
 
 
@@ -76,6 +80,7 @@ class Conflict(PermanentError):
 class Outcome(IntEnum):
     """What came of a takeover."""
 
+    FENCED = REFUSED
     CHANGED = 0
     DONE = 1
     TAKEN = 2
@@ -93,12 +98,15 @@ class Takeover:
         self._events = events
         self._script = redis.register_script(TAKE_OVER)
 
-    def __call__(self, crowned: Crowned, replaced: bytes | None, event: Event) -> Outcome:
+    def __call__(
+        self, crowned: Crowned, replaced: bytes | None, event: Event, *, token: str = ""
+    ) -> Outcome:
         """Replace a sealed pointer, None for none.
 
         Returns:
-            DONE; CHANGED: another pointer stands there; TAKEN: version or revision number stand
-            for something else; REPEATED: this was done before; LOST: an artifact is not there.
+            DONE; FENCED: the token is not the newest; CHANGED: another pointer stands there; TAKEN:
+            version or revision number stand for something else; REPEATED: this was done before;
+            LOST: an artifact is not there.
 
         Raises:
             TransientError: Redis is away; it may have happened.
@@ -118,6 +126,7 @@ class Takeover:
                         keys.events(model),
                         keys.changes(model),
                         *(keys.artifact(model, name) for name in set(revision.artifacts) - {""}),
+                        keys.fence(model),
                     ],
                     args=[
                         replaced or b"",
@@ -131,6 +140,7 @@ class Takeover:
                         REQUESTS_KEPT,
                         revision.name,
                         *told,
+                        token,
                     ],
                 )
             return int(outcome)

@@ -12,6 +12,7 @@ from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
 from retuned.registry.event_log import EventLog
+from retuned.registry.fencing import FENCED, REFUSED, NoFence, check, refusal
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import NotPinned, Pin, Pins
 from retuned.registry.pointer import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from retuned.registry.events import Event
+    from retuned.registry.fencing import Fence
     from retuned.registry.memory import Memory
     from retuned.registry.shelf import Sealed
     from retuned.registry.signing import SigningKey
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 
 KEEP_VERSIONS = 5
 """Versions whose newest revision stays loadable, where nobody says otherwise."""
+
+_RESEAL = FENCED + RESEAL + "\nreturn 1"
+"""As `stream.RESEAL`; the last of KEYS is the fence, the last of ARGV the token."""
 
 _ATTEMPTS = 100
 _PIN = "pin"
@@ -53,13 +58,14 @@ class Registry:
     the newest, and what is lost can be put back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the composition root hands in every dependency by name)
         self,
         redis: Redis,
         key: SigningKey,
         memory: Memory | None = None,
         *,
         events: EventLog | None = None,
+        fence: Fence | None = None,
         keep_versions: int = KEEP_VERSIONS,
     ) -> None:
         """Use a client that returns bytes, and the key that signs what is stored.
@@ -69,6 +75,8 @@ class Registry:
             key: signs and verifies.
             memory: outlives Redis; None for one that ends with the process.
             events: the history; None for one whose copy ends with the process.
+            fence: tells with which token to write; None where this is the only daemon. Every method
+                that writes raises Fenced where another one takes care of the model.
             keep_versions: see `prune`.
         """
         self._redis = redis
@@ -76,9 +84,12 @@ class Registry:
         self._memory = memory or Fleeting()
         events = events or EventLog(redis, key)
         self._takeover = Takeover(redis, key, events)
-        self._reseal = redis.register_script(RESEAL)
-        self._pins = Pins(redis, events)
-        self._shelf = Shelf(redis, key, events, self._pins, keep_versions=keep_versions)
+        self._reseal = redis.register_script(_RESEAL)
+        self._fence = fence or NoFence()
+        self._pins = Pins(redis, events, self._fence)
+        self._shelf = Shelf(
+            redis, key, events, self._pins, fence=self._fence, keep_versions=keep_versions
+        )
         self._lock = threading.Lock()
 
     def publish(
@@ -108,6 +119,7 @@ class Registry:
         """
         model = version.model
         for _ in range(_ATTEMPTS):
+            token = self._checked(model)
             self._store(model, revision, artifacts)
             seen, found = self._seen(model), self._raw(model)
             before = None if found is None else self._read(model, found, seen)
@@ -115,10 +127,12 @@ class Registry:
                 return before
             _check_expected(model, before, expected)
             crowned = _succeeding(before, seen, version, revision)
-            outcome = self._takeover(crowned, found, event)
+            outcome = self._takeover(crowned, found, event, token=token)
             if outcome is Outcome.DONE:
                 self._remember(crowned, self._takeover.sealed(crowned))
                 return crowned
+            if outcome is Outcome.FENCED:
+                raise refusal(self._redis, model)
             _check(outcome, crowned)
         message = (
             f"the registry's champion of {model} changes all the time: is this one of several?"
@@ -168,6 +182,7 @@ class Registry:
             TransientError: Redis is away; it can be asked for again.
         """
         model = crowned.version.model
+        token = self._checked(model)
         self.saw(crowned)
         seen, found = self._seen(model), self._raw(model)
         if found is not None and not self._is_refused(model, found, seen):
@@ -179,7 +194,9 @@ class Registry:
             self._put_pins_back(model)
         if seen is not None and seen.partition(b"\n")[2] != pointer_text(crowned):
             crowned = replace(crowned, epoch=epoch_of(seen) + 1)
-        outcome = self._takeover(crowned, found, event)
+        outcome = self._takeover(crowned, found, event, token=token)
+        if outcome is Outcome.FENCED:
+            raise refusal(self._redis, model)
         if outcome is not Outcome.DONE:
             message = f"the registry's champion of {model} changed while it was put back"
             raise Conflict(message)
@@ -192,6 +209,7 @@ class Registry:
         Raises:
             RetunedError: Redis or the memory failed; it can be mended again.
         """
+        self._checked(model)
         ledger = manifests.Ledger(self._redis, model, self._key, self._memory.recall_all(model))
         ledger.mend()
         self._memory.remember(model, ledger.learned)
@@ -206,9 +224,14 @@ class Registry:
         found = self._raw(model)
         if found is None or self._key.is_newest(found):
             return
-        text = self._key.unsealed(CHAMPION, found)
+        text, token = self._key.unsealed(CHAMPION, found), self._fence.token(model)
         with translated():
-            self._reseal(keys=[keys.champion(model)], args=[found, self._key.seal(CHAMPION, text)])
+            is_done: Any = self._reseal(
+                keys=[keys.champion(model), keys.fence(model)],
+                args=[found, self._key.seal(CHAMPION, text), token],
+            )
+        if is_done == REFUSED:
+            raise refusal(self._redis, model)
 
     def artifact(self, model: str, sha256: str) -> bytes:
         """A fitted model as bytes; its digest has been verified.
@@ -227,6 +250,7 @@ class Registry:
             Forged: the digest is not that of the data.
             TransientError: Redis is away; it can be stored again.
         """
+        self._checked(model)
         store.store(self._redis, model, sha256, data, is_checked=True)
 
     def shelve(
@@ -256,6 +280,7 @@ class Registry:
 
     def prune(self, crowned: Crowned, replaced: Revision | None) -> None:
         """Remove artifacts that nobody needs; see `Shelf.prune`, also for errors."""
+        self._checked(crowned.version.model)
         self._shelf.prune(crowned, replaced)
 
     def pin(self, model: str, pin: Pin, event: Event) -> None:
@@ -279,6 +304,7 @@ class Registry:
             NotPinned: it is not pinned.
             TransientError: Redis is away; it may have happened.
         """
+        self._checked(model)
         self._memory.remember(model, {f"{_PIN}:{version}": None})
         self._pins.unpin(model, version, event)
 
@@ -323,6 +349,12 @@ class Registry:
             TransientError: Redis is away.
         """
         return store.are_kept(self._redis, revision.model, set(revision.artifacts) - {""})
+
+    def _checked(self, model: str) -> str:
+        """The token to write with, which is the newest one at this moment."""
+        token = self._fence.token(model)
+        check(self._redis, model, token)
+        return token
 
     def _store(self, model: str, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
         for name in set(revision.artifacts) - {""}:

@@ -130,6 +130,20 @@ class Metrics:
             ["model"],
             registry=self.registry,
         )
+        # 1 while this daemon has a model's lease; always, on a Redis of its own.
+        self._lease_held = Gauge(
+            "retuned_lease_held",
+            "Whether this daemon has the model's lease.",
+            ["model"],
+            registry=self.registry,
+        )
+        # 1 while this daemon stands in for one that is gone, and has not its rows.
+        self._suspended = Gauge(
+            "retuned_decisions_suspended",
+            "Whether nothing is decided, as the rows are with a daemon that is gone.",
+            ["model"],
+            registry=self.registry,
+        )
         # 1 while the registry answers.
         self._registry_up = Gauge(
             "retuned_registry_up", "Whether the registry answers.", registry=self.registry
@@ -180,6 +194,11 @@ class Metrics:
         self._revision.labels(model).set(revision)
         self._in_flight.labels(model).set(in_flight)
         self._troubles.labels(model).set(troubles)
+
+    def lease(self, model: str, *, is_held: bool, is_suspended: bool) -> None:
+        """Set who has a model's lease."""
+        self._lease_held.labels(model).set(int(is_held))
+        self._suspended.labels(model).set(int(is_suspended))
 
     def rows(self, model: str, *, rows: int, labelled: int) -> None:
         """Set what the row log holds."""

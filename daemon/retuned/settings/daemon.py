@@ -125,6 +125,11 @@ class HttpSettings(BaseModel):
         description="loopback address and port, or unix:/path; other addresses are refused, "
         "because there is no access control yet",
     )
+    url: str = Field(
+        default="",
+        description="where other daemons' clients reach this one, told to those who post to a "
+        "standby; empty: the address that it listens on",
+    )
     hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="further names that the Host header may have, comma separated"
     )
@@ -140,6 +145,20 @@ class HttpSettings(BaseModel):
         le=1_000_000,
         description="largest body of rows or labels that is read in pieces, unpacked, megabytes",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://", "unix:/")):
+            message = f"{value!r} is no address: expected http://host:port, https:// or unix:/path"
+            raise ValueError(message)
+        return value.rstrip("/")
+
+    @property
+    def shown_url(self) -> str:
+        """Where clients reach this daemon."""
+        is_unix = self.listen.startswith("unix:")
+        return self.url or (self.listen if is_unix else f"http://{self.listen}")
 
     @field_validator("hosts", mode="before")
     @classmethod
@@ -242,6 +261,14 @@ class Settings(BaseSettings):
         default=None,
         description="signs what is in the registry, and never goes there; made at the first "
         "start; empty: signing.key in the state directory",
+    )
+    lease_s: float = Field(
+        default=30.0,
+        ge=1.0,
+        le=3600.0,
+        allow_inf_nan=False,
+        description="seconds within which a standby on the same Redis takes over from a daemon "
+        "that died; of no use without RETUNED_REDIS__URL",
     )
     redis: RedisSettings = RedisSettings()
     registry: RegistrySettings = RegistrySettings()

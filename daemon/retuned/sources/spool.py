@@ -57,6 +57,7 @@ class Spool:
         directory: Path,
         *,
         models: Callable[[], Collection[str]],
+        is_ours: Callable[[str], bool] = lambda _: True,
         take: Callable[[str, Parcel], Taken],
         every_s: float,
         keep_done_s: float,
@@ -68,6 +69,7 @@ class Spool:
         Args:
             directory: the spool's folder; made where it is not there.
             models: names of the models under care.
+            is_ours: whether a model's rows are this daemon's; the files of others wait.
             take: takes a parcel in, see `Intake.take`.
             every_s: seconds between two looks.
             keep_done_s: seconds that a file is kept once it was taken.
@@ -76,6 +78,7 @@ class Spool:
         """
         self._directory = directory
         self._models = models
+        self._is_ours = is_ours
         self._take = take
         self._every_s = every_s
         self._keep_done_s = keep_done_s
@@ -95,7 +98,8 @@ class Spool:
         """Take what waits in all folders, one file a folder in turn."""
         models = sorted(self._models())
         odd = dict(self._strangers(models))
-        folders = [(m, c, Folder(self._directory / m / c.value)) for m in models for c in Cargo]
+        ours = [(model, cargo) for model in models if self._is_ours(model) for cargo in Cargo]
+        folders = [(m, c, Folder(self._directory / m / c.value)) for m, c in ours]
         queues = [self._waiting(*folder, odd) for folder in folders]
         for path, why in odd.items():
             if self._odd.get(path) != why:

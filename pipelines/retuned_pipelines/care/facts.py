@@ -178,6 +178,8 @@ class Published:
         version: the champion's version.
         revision: its newest revision.
         epoch: counts the changes of the champion pointer.
+        versions: highest version number that the registry knows, where it was found there.
+        studies: and of studies; another daemon may have given out numbers.
     """
 
     now: float
@@ -185,6 +187,8 @@ class Published:
     version: Version
     revision: Revision
     epoch: int
+    versions: int = 0
+    studies: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

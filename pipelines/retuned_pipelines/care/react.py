@@ -262,7 +262,12 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         judged=_judged_before(state.reign, fact.version.number),
         probation=None if order is None else probation.entered(spec, state, order),
     )
-    state = replace(state, reign=reign, versions=max(state.versions, fact.version.number))
+    state = replace(
+        state,
+        reign=reign,
+        versions=max(state.versions, fact.version.number, fact.versions),
+        studies=max(state.studies, fact.studies),
+    )
     if is_first:
         state = replace(
             state,
