@@ -1,11 +1,8 @@
 """Paired comparison of two models on the same rows in time order.
 
-Losses that follow each other in time are not independent, so rows are resampled in blocks:
-the circular block bootstrap (Politis & Romano 1992), its block length chosen from the data
-(Politis & White 2004, as corrected by Patton, Politis & White 2009).
-
-A metric that ranks rows is scored block by block of the gate, each predicted by models of its
-own, and its bounds are those of a mean over blocks.
+Losses that follow each other in time are not independent, so rows are resampled in blocks
+(`resampling`). A metric that ranks rows is scored block by block of the gate, each predicted by
+models of its own, and its bounds are those of a mean over blocks.
 """
 
 from __future__ import annotations
@@ -23,21 +20,20 @@ from retuned_pipelines.evaluate.metrics import (
     row_losses,
     score,
 )
+from retuned_pipelines.evaluate.resampling import (
+    SLOW_RESAMPLES,
+    block_length,
+    bounds,
+    resampled_means,
+    resamples,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from retuned_pipelines.schema import Task
-
-RESAMPLES = 2000
-SLOW_RESAMPLES = 300
-"""Resamples for metrics that are no mean over rows and must be computed anew each time."""
-
-BEYOND = 8
-"""Resamples that must lie beyond a quantile for it to be read off; bounds of more confidence than
-that are reached from there, as far as Student's t says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +101,7 @@ def compare(  # noqa: PLR0913 (what a comparison is made of)
     )
     gain = float(_gain(loss_of(metric, scores[0]), loss_of(metric, scores[1])))
     if is_row_mean(metric):
-        means = _resampled_means(np.column_stack([of_challenger, of_rival]), length, rng)
+        means = resampled_means(np.column_stack([of_challenger, of_rival]), length, rng)
         gains = _gain(means[:, 0], means[:, 1])
     else:
         gains = np.array(
@@ -114,11 +110,11 @@ def compare(  # noqa: PLR0913 (what a comparison is made of)
                     loss_of(metric, score(metric, task, target[i], challenger[i], classes)),
                     loss_of(metric, score(metric, task, target[i], rival[i], classes)),
                 )
-                for i in _resamples(len(target), length, SLOW_RESAMPLES, rng)
+                for i in resamples(len(target), length, SLOW_RESAMPLES, rng)
             ]
         )
     gains = gains[np.isfinite(gains)]
-    lower, upper = _bounds(gain, gains, confidence, len(target) / length)
+    lower, upper = bounds(gain, gains, confidence, len(target) / length)
     return Comparison(
         challenger_score=scores[0],
         rival_score=scores[1],
@@ -140,9 +136,9 @@ def compare_losses(
     length = block_length(rival - challenger)
     losses = np.column_stack([challenger, rival])
     mean = losses.mean(axis=0)
-    means = _resampled_means(losses, length, rng)
+    means = resampled_means(losses, length, rng)
     gain = float(_gain(mean[0], mean[1]))
-    lower, upper = _bounds(gain, _gain(means[:, 0], means[:, 1]), confidence, len(losses) / length)
+    lower, upper = bounds(gain, _gain(means[:, 0], means[:, 1]), confidence, len(losses) / length)
     return Comparison(
         challenger_score=-float(mean[0]),
         rival_score=-float(mean[1]),
@@ -151,40 +147,6 @@ def compare_losses(
         upper=upper,
         blocks=1,
     )
-
-
-def block_length(series: NDArray[np.float64]) -> int:
-    """Length of the blocks of a circular block bootstrap of the series' mean (n).
-
-    Politis & White (2004), section 3.2, with the correction of Patton, Politis & White (2009);
-    between 1 and a third of the rows.
-    """
-    size = len(series)
-    # The length does not depend on the scale, but squares of squares overflow.
-    scale = float(np.max(np.abs(series), initial=0.0))
-    series = series / scale if scale > 0 else series
-    centred = series - series.mean()
-    variance = float(np.mean(centred**2))
-    if size < 10 or variance < 1e-12 * max(1.0, float(np.mean(series**2))):  # noqa: PLR2004
-        return 1
-    patience = max(5, int(math.sqrt(math.log10(size))))
-    furthest = min(math.ceil(math.sqrt(size)) + patience, size - 1)
-    covariance = _autocovariance(centred, furthest)
-    bound = 2 * math.sqrt(math.log10(size) / size)
-    small = np.abs(covariance[1:] / covariance[0]) < bound
-    runs = np.convolve(small, np.ones(patience), mode="valid") == patience
-    last = int(np.argmax(runs)) if runs.any() else furthest
-    width = min(2 * max(last, 1), furthest)
-    lags = np.arange(-width, width + 1)
-    share = np.abs(lags) / width
-    taper = np.where(share <= 0.5, 1.0, 2 * (1 - share))  # noqa: PLR2004 (flat-top kernel)
-    weighted = taper * covariance[np.abs(lags)]
-    bias = float(np.sum(weighted * np.abs(lags)))
-    spread = 4.0 / 3.0 * float(np.sum(weighted)) ** 2
-    if spread <= 0:
-        return 1
-    length = math.ceil((2 * bias**2 / spread) ** (1 / 3) * size ** (1 / 3))
-    return int(min(max(length, 1), max(1, size // 3), math.ceil(3 * math.sqrt(size))))
 
 
 def _score_order(
@@ -256,59 +218,3 @@ def _gain(
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.divide(np.subtract(rival, challenger), np.abs(rival))
     return np.where(np.equal(rival, 0), np.where(np.equal(challenger, 0), 0.0, -1.0), share)
-
-
-def _bounds(
-    estimate: float, resampled: NDArray[np.float64], confidence: float, blocks: float
-) -> tuple[float, float]:
-    """Percentile bounds, widened for few blocks.
-
-    With few blocks the bootstrap is too sure of itself; the distance from the estimate is
-    stretched by the ratio of Student's to the normal quantile and by sqrt(b / (b - 1)). Where
-    too few resamples lie beyond a bound, it is stretched from one that more lie beyond.
-    """
-    from scipy.stats import norm, t  # noqa: PLC0415 (half a second that serving does not need)
-
-    if len(resampled) == 0:
-        return float("-inf"), float("inf")
-    freedom = max(blocks - 1, 1.0)
-    told = max(0.5, min(confidence, 1 - BEYOND / len(resampled)))
-    if told == 0.5:  # noqa: PLR2004 (no quantile of a few values says anything)
-        return float("-inf"), float("inf")
-    stretch = float(t.ppf(confidence, freedom) / norm.ppf(told))
-    stretch *= math.sqrt((freedom + 1) / freedom)
-    low, high = np.quantile(resampled, [1 - told, told])
-    return (
-        estimate - stretch * (estimate - float(low)),
-        estimate + stretch * (float(high) - estimate),
-    )
-
-
-def _autocovariance(centred: NDArray[np.float64], furthest: int) -> NDArray[np.float64]:
-    size = len(centred)
-    spectrum = np.fft.rfft(centred, 1 << (2 * size - 1).bit_length())
-    return np.asarray(np.fft.irfft(np.abs(spectrum) ** 2)[: furthest + 1] / size)
-
-
-def _resampled_means(
-    series: NDArray[np.float64], length: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Means (RESAMPLES, columns) of circular block resamples of a series (n, columns)."""
-    size, columns = series.shape
-    count = math.ceil(size / length)
-    wrapped = np.concatenate(
-        [np.zeros((1, columns)), np.cumsum(np.concatenate([series] * 2), axis=0)]
-    )
-    sums = wrapped[length : length + size] - wrapped[:size]
-    starts = rng.integers(0, size, (RESAMPLES, count))
-    return np.asarray(sums[starts].sum(axis=1) / (count * length))
-
-
-def _resamples(
-    size: int, length: int, times: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    count = math.ceil(size / length)
-    offsets = np.arange(length)
-    for _ in range(times):
-        starts = rng.integers(0, size, count)
-        yield ((starts[:, None] + offsets) % size).ravel()[:size]

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from retuned_pipelines.evaluate.compare import block_length
+from retuned_pipelines.evaluate.resampling import block_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
