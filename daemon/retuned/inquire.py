@@ -62,7 +62,7 @@ def adopt(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        body = {"who": getpass.getuser(), "reason": args.reason}
+        body = {"who": who(), "reason": args.reason}
         found = api.post(f"/v1/models/{args.model}/adopt", body)
     finally:
         api.close()
