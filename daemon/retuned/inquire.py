@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from retuned.api import api_of, who
 from retuned.errors import TransientError
@@ -12,6 +13,7 @@ from retuned.show import show
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Mapping
 
 
 _NARROW = 100
@@ -45,43 +47,19 @@ def wish(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    api = api_of(args.url, args.env_file)
-    try:
-        body = {"who": who(), "reason": args.reason}
-        found = api.post(f"/v1/models/{args.model}/{args.wish}", body)
-    finally:
-        api.close()
+    found = _wished(args, args.wish)
     print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
 
 
 def adopt(args: Namespace) -> None:
-    """Let a model's rows have their home with the daemon that is asked.
-
-    Raises:
-        RetunedError: nobody answers, or it was refused.
-    """
-    api = api_of(args.url, args.env_file)
-    try:
-        body = {"who": who(), "reason": args.reason}
-        found = api.post(f"/v1/models/{args.model}/adopt", body)
-    finally:
-        api.close()
+    """Let a model's rows have their home with the daemon that is asked; errors as for `wish`."""
+    found = _wished(args, "adopt")
     print(f"{args.model}: rows and decisions are with {found['home']} from now on.")
 
 
 def pin(args: Namespace) -> None:
-    """Keep a version, or let it go.
-
-    Raises:
-        RetunedError: nobody answers, or it was refused.
-    """
-    api = api_of(args.url, args.env_file)
-    try:
-        body = {"who": who(), "reason": args.reason}
-        path = f"/v1/models/{args.model}/versions/{args.version}/{args.wish}"
-        found = api.post(path, body)
-    finally:
-        api.close()
+    """Keep a version, or let it go; errors as for `wish`."""
+    found = _wished(args, f"versions/{args.version}/{args.wish}")
     pinned = ", ".join(str(number) for number in found["pinned"]) or "none"
     print(f"{args.model}: {args.wish} of version {args.version} accepted. Pinned: {pinned}.")
 
@@ -92,14 +70,8 @@ def recall(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, it was refused, or it does not serve yet.
     """
-    api = api_of(args.url, args.env_file)
-    body = {"who": who(), "reason": args.reason}
-    if args.wish == "promote":
-        body["version"] = args.version
-    try:
-        found = api.post(f"/v1/models/{args.model}/{args.wish}?wait={_PATIENCE_S}", body)
-    finally:
-        api.close()
+    which = {"version": args.version} if args.wish == "promote" else {}
+    found = _wished(args, f"{args.wish}?wait={_PATIENCE_S}", which)
     if args.json:
         print(json.dumps(found, indent=2))
     if not found["is_serving"]:
@@ -111,6 +83,18 @@ def recall(args: Namespace) -> None:
         raise TransientError(message)
     if not args.json:
         print(f"{args.model}: {found['champion']} is champion, instead of {found['replaces']}.")
+
+
+def _wished(
+    args: Namespace, what: str, more: Mapping[str, object] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Ask for something of a model, with who and why."""
+    api = api_of(args.url, args.env_file)
+    try:
+        body = {"who": who(), "reason": args.reason, **more}
+        return api.post(f"/v1/models/{args.model}/{what}", body)
+    finally:
+        api.close()
 
 
 def resend(args: Namespace) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retuned.runtime.durable import write_durably
 from retuned.runtime.libraries import libraries
 from retuned_pipelines.fitting import fit, learned
 from retuned_pipelines.handout.bundle import bundle
@@ -106,7 +106,7 @@ def take(request: ForeignRequest) -> Foreign:
     except ValueError as error:
         return Foreign(refused=str(error))
     digest = hashlib.sha256(data).hexdigest()
-    _write_durably(request.folder / digest, data)
+    write_durably(request.folder / digest, data)
     return Foreign(
         recipe=model.recipe,
         sha256=digest,
@@ -191,13 +191,3 @@ def _difference(stored: Path | None, model: FittedModel, rows: Window) -> float 
         return None
     one, other = (answers(m, rows) for m in (artifact.load(stored.read_bytes()), model))
     return float(np.abs(one - other).max()) if one.shape == other.shape else None
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

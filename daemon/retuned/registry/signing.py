@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from retuned.errors import ConfigError, PermanentError
+from retuned.runtime.durable import sync_names
 
 _BYTES = 32
 _ID_DIGITS = 16
@@ -181,7 +182,7 @@ def _make(path: Path) -> None:
             os.link(draft, path)
     finally:
         draft.unlink()
-    _sync(path.parent)
+    sync_names(path.parent)
 
 
 def _replace(path: Path, key: SigningKey) -> None:
@@ -194,7 +195,7 @@ def _replace(path: Path, key: SigningKey) -> None:
         draft.unlink(missing_ok=True)
         message = f"{path} cannot be replaced: {error}"
         raise ConfigError(message) from error
-    _sync(path.parent)
+    sync_names(path.parent)
 
 
 def _draft(path: Path, key: SigningKey) -> Path:
@@ -208,11 +209,3 @@ def _draft(path: Path, key: SigningKey) -> Path:
         output.flush()
         os.fsync(output.fileno())
     return Path(name)
-
-
-def _sync(folder: Path) -> None:
-    names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(names)
-    finally:
-        os.close(names)

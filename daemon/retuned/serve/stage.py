@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from contextlib import suppress
 from types import MappingProxyType
@@ -14,6 +13,7 @@ import orjson
 from retuned.errors import PermanentError, TransientError
 from retuned.registry.pointer import CHAMPION, Crowned, canonical, pointer_text
 from retuned.registry.signing import Forged
+from retuned.runtime.durable import sync_names, write_durably
 from retuned.runtime.libraries import libraries
 from retuned.serve.champion import Champion, Models
 from retuned_pipelines.models import artifact
@@ -219,7 +219,7 @@ class Stage:
         for name in names:
             # Named by its content, and whole since it has that name.
             if not (folder / name).exists():
-                _write_durably(folder / name, artifacts[name])
+                write_durably(folder / name, artifacts[name])
         manifest = {
             "version": crowned.version.to_json(),
             "revision": crowned.revision.to_json(),
@@ -229,9 +229,9 @@ class Stage:
             "loaded_with": dict(libraries()),
         }
         # The names of the artifacts are on the disk before a manifest that lists them.
-        _sync_names(folder)
-        _write_durably(folder / _MANIFEST, orjson.dumps(manifest))
-        _sync_names(folder)
+        sync_names(folder)
+        write_durably(folder / _MANIFEST, orjson.dumps(manifest))
+        sync_names(folder)
         for path in folder.iterdir():
             if path.name not in names | {_MANIFEST}:
                 path.unlink(missing_ok=True)
@@ -291,21 +291,3 @@ def _check_digest(model: str, name: str, data: bytes) -> None:
     if hashlib.sha256(data).hexdigest() != name:
         message = f"artifact {name[:12]} of {model} was changed"
         raise Forged(message)
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    draft = path.with_name(f"{path.name}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
-def _sync_names(folder: Path) -> None:
-    """Make the names in a folder survive a crash of the machine."""
-    names = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(names)
-    finally:
-        os.close(names)

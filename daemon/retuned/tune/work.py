@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from retuned.runtime.durable import write_durably
 from retuned_pipelines.evaluate.metrics import score
 from retuned_pipelines.evaluate.splits import folds
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
@@ -192,7 +192,7 @@ def _fit_artifact(request: FitRequest, recipe: Recipe, window: Window) -> FitRes
     data = artifact.dump(model)
     loaded = artifact.load(data)
     digest = hashlib.sha256(data).hexdigest()
-    _write_durably(request.folder / digest, data)
+    write_durably(request.folder / digest, data)
     rows, _ = learned(recipe.past, window, request.changed_seq)
     return FitResult(
         sha256=digest,
@@ -250,18 +250,8 @@ def render_report(request: ReportRequest) -> None:
     from retuned.tune.evidently_page import page  # noqa: PLC0415 (six seconds and 260 MB)
 
     html = page(request.reference.read(), request.current.read())
-    _write_durably(request.output, html.encode())
+    write_durably(request.output, html.encode())
 
 
 def _finite(scores: list[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in scores if np.isfinite(value))
-
-
-def _write_durably(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
