@@ -163,6 +163,9 @@ class Keeper:
             if orders or not isinstance(fact, Arrived):
                 self._persist(state, events, fact)
             self._state = state
+            for order in self._troubles.keys() - {work.id for work in state.flight}:
+                # Let go: nobody tries it again.
+                del self._troubles[order]
         for event in events:
             self._observe(event)
         for work in works:
@@ -223,6 +226,8 @@ class Keeper:
                 self._under_way.discard(work.id)
 
     def _fail(self, work: Work, error: Exception) -> None:
+        if self._state.work(work.id) is None:
+            return  # let go while it was under way
         before = self._troubles.get(work.id)
         attempts = 1 if before is None else before.attempts + 1
         delay_s = min(LAST_RETRY_S, FIRST_RETRY_S * 2 ** (attempts - 1))

@@ -15,6 +15,7 @@ from tests.integration.test_http import BIKES as PATH
 
 from retuned.cli import OK, main
 from retuned.registry.server import EmbeddedRedis
+from retuned_pipelines.care.facts import Called
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.spec import ServePolicy
 
@@ -152,6 +153,47 @@ def test_a_daemon_that_was_killed_goes_on_with_it(tmp_path: Path, redis: Embedde
                 break
         (event,) = after.told("rolled_back")
         assert event.body["who"] == "retuned"
+    finally:
+        after.close()
+
+
+def test_numbers_go_on_where_the_state_directory_was_lost_after_a_rollback(
+    tmp_path: Path, redis: EmbeddedRedis
+) -> None:
+    (tmp_path / "before").mkdir()
+    before = LuckyHouse(ALONE, tmp_path / "before", redis.socket)
+    before.keeper.resume()
+    send(before, 0, 600)
+    before.succeed(NEARLY_CONSTANT)
+    back = before.registry.newest(ALONE.name, 1)
+    assert back is not None
+    before.keeper.accept(
+        Called(
+            now=before.clock.now(),
+            action="rollback",
+            who="ann",
+            reason="it sells less",
+            version=back[0],
+            revision=back[1],
+        )
+    )
+    before.settle()
+    assert before.champion.startswith("1.")
+    before.close()
+
+    key = tmp_path / "after" / "signing.key"
+    key.parent.mkdir()
+    key.write_bytes((tmp_path / "before" / "signing.key").read_bytes())
+    key.chmod(0o600)
+    after = LuckyHouse(ALONE, tmp_path / "after", redis.socket)
+    try:
+        found = after.workshop.adopt(ALONE)
+        assert found is not None
+        after.keeper.accept(found)
+        after.keeper.resume()
+        send(after, 0, 900)
+        after.succeed(AS_GOOD)
+        assert after.champion.startswith("3.")
     finally:
         after.close()
 

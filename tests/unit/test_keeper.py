@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from tests.reigns import reign_of
 
 from retuned.errors import PermanentError, RetunedError, TransientError
 from retuned.keeper import ATTEMPTS, Keeper
@@ -18,6 +19,7 @@ from retuned.runtime.lanes import InlineLanes
 from retuned_pipelines.care.facts import Arrived, Called, Fact, Judged
 from retuned_pipelines.care.orders import Judge, Notify, Work
 from retuned_pipelines.evaluate import gate
+from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.schema import Task
 from retuned_pipelines.search.trial import NO_COST
 from retuned_pipelines.spec import ModelSpec
@@ -204,3 +206,25 @@ def test_an_order_that_is_fenced_is_no_trouble_and_is_begun_again(
     bench.keeper.resume()
     bench.lanes.drain()
     assert bench.keeper.state.flight == ()
+
+
+def test_trouble_with_what_an_operator_let_go_is_over(make: Callable[..., Bench]) -> None:
+    bench = make(TransientError("away"))
+    bench.keeper.resume()
+    bench.keeper.notice()
+    with pytest.raises(RuntimeError, match="still waits"):
+        bench.lanes.drain(at_most=2)
+    (trouble,) = bench.keeper.troubles
+    crowned = reign_of([Recipe.of("constant", {})], as_of=9)
+    bench.keeper.accept(
+        Called(
+            now=3.0,
+            action="promote",
+            who="ann",
+            reason="better",
+            version=crowned.version,
+            revision=crowned.revision,
+        )
+    )
+    assert bench.keeper.state.work(trouble.order) is None
+    assert bench.keeper.troubles == ()

@@ -10,11 +10,20 @@ from tests.unit.test_care_react import BETTER, SPEC, arrived, crowned, refitted,
 
 from retuned_pipelines.care import react
 from retuned_pipelines.care.facts import Abandoned, Called, Fitted, Judged
-from retuned_pipelines.care.orders import Judge, Notify, Order, Publish, Refit, Study
+from retuned_pipelines.care.orders import (
+    Judge,
+    Notify,
+    Order,
+    Publish,
+    Recall,
+    Refit,
+    Study,
+    announcement,
+)
 from retuned_pipelines.care.probation import shared
 from retuned_pipelines.care.state import AnyWork, CareState
 from retuned_pipelines.evaluate.sequential import Pace
-from retuned_pipelines.spec import GatePolicy
+from retuned_pipelines.spec import GatePolicy, ModelSpec
 from retuned_pipelines.version import Beside, Revision, Version
 
 PACE = Pace(rows=5, spread=1.0)
@@ -182,6 +191,31 @@ def test_a_takeover_that_is_let_go_ends_the_probation() -> None:
     assert state.reign.probation is None
 
 
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (replace(SHORT, metric="neg_root_mean_squared_error"), "METRIC is neg_root_mean_squared"),
+        (replace(SHORT, gate=GatePolicy(probation_rows=0)), "GATE__PROBATION_ROWS is 0 now"),
+    ],
+    ids=["METRIC", "GATE__PROBATION_ROWS"],
+)
+def test_a_probation_whose_model_file_changed_ends_without_a_finding(
+    spec: ModelSpec, why: str
+) -> None:
+    state, orders = react(SHORT, promoted(), arrived(1300, 1300))
+    fitted = result_of(one(orders, Refit))
+    assert isinstance(fitted, Fitted)
+    # In the new unit every difference is huge: it must not be bet on.
+    beside = Beside(differences=(1e6,) * 100, until=1300, came=None)
+    state, orders = react(spec, state, replace(fitted, beside=beside))
+    publish = one(orders, Publish)
+    assert (publish.version.number, publish.shadow) == (2, None)
+    assert why in " ".join(event(orders, "decided").body["reasons"])
+    assert state.reign is not None
+    assert state.reign.probation is None
+    assert not [o for o in orders if isinstance(o, Notify) and o.event == "confirmed"]
+
+
 def test_a_probation_survives_a_restart() -> None:
     state, _ = refit_with(promoted(), 0.1, 33, 1300)
     adapter = TypeAdapter(CareState)
@@ -260,6 +294,46 @@ def test_the_champion_is_not_promoted_again() -> None:
     assert works(orders) == []
     assert after.last_decision is not None
     assert "already" in after.last_decision.reasons[0]
+
+
+@pytest.mark.parametrize("which", ["shadow", "champion"])
+def test_a_revision_that_was_refitted_since_somebody_looked_is_not_recalled(which: str) -> None:
+    state = promoted()
+    assert state.reign is not None
+    assert state.reign.probation is not None
+    shadow = state.reign.probation.shadow
+    side = (shadow.version, shadow.revision)
+    if which == "champion":
+        side = (state.reign.version, state.reign.revision)
+    state, orders = refit_with(state, -0.1, 10, 1300)
+    state, _ = react(SHORT, state, result_of(one(orders, Publish)))
+    after, orders = react(SHORT, state, called("promote", *side))
+    assert works(orders) == []
+    assert after.last_decision is not None
+    assert "ask again" in after.last_decision.reasons[0]
+
+
+def test_an_operators_takeover_that_fails_changes_nothing() -> None:
+    state = promoted()
+    known = state.reign
+    assert known is not None
+    assert known.probation is not None
+    back = known.probation.shadow
+    state, orders = react(SHORT, state, called("rollback", back.version, back.revision))
+    publish = one(orders, Publish)
+    state, _ = react(SHORT, state, Abandoned(now=3.0, order=publish.id, error="no", attempts=3))
+    assert state.reign == known
+
+
+def test_no_two_takeovers_have_the_same_name_though_orders_are_counted_anew() -> None:
+    reign = promoted().reign
+    assert reign is not None
+    publish = Publish(
+        id="o3", version=reign.version, revision=reign.revision, expected="", labelled=0
+    )
+    recall = Recall(who="ann", reason="better", is_rollback=False, at=77.0)
+    keys = {announcement(publish).key, announcement(replace(publish, recall=recall)).key}
+    assert len(keys) == 2
 
 
 def test_an_operator_may_begin_with_a_version_where_nothing_serves() -> None:

@@ -153,12 +153,19 @@ class Recall:
         reason: why.
         is_rollback: whether it is the return of a champion's predecessor.
         evidence: what was measured (`evaluate.sequential.Finding`); {} where an operator says so.
+        at: when that was said, seconds since the epoch.
     """
 
     who: str
     reason: str
     is_rollback: bool
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    at: float = 0.0
+
+    @property
+    def is_by_operator(self) -> bool:
+        """Whether somebody asked for it."""
+        return not self.evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,8 +271,11 @@ def shelving(order: Shelve) -> Notify:
 
 
 def _key(order: Publish | Shelve) -> str:
-    # Orders are counted from 1 again after the state directory was lost; moments are not.
-    return f"{order.id}-{round(order.revision.created_at * 1000):x}"
+    # Orders are counted from 1 again after the state directory was lost; moments are not. A
+    # revision that is recalled took over before, perhaps by an order of the same number.
+    recall = order.recall if isinstance(order, Publish) else None
+    at = order.revision.created_at if recall is None or not recall.at else recall.at
+    return f"{order.id}-{round(at * 1000):x}"
 
 
 Work = Measure | Study | Judge | Refit | Publish | Shelve

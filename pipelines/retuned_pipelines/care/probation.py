@@ -16,7 +16,7 @@ import numpy as np
 from retuned_pipelines import upkeep
 from retuned_pipelines.care.orders import Notify, Publish, Recall
 from retuned_pipelines.care.state import OnProbation
-from retuned_pipelines.care.step import Answer, launch, next_id
+from retuned_pipelines.care.step import Answer, decide_nothing, launch, next_id
 from retuned_pipelines.evaluate.sequential import begun, finding, update
 from retuned_pipelines.version import Shadow
 
@@ -41,7 +41,8 @@ def beside(spec: ModelSpec, reign: Reign | None, version: Version) -> Shadow | N
         return None
     if reign.version.number == version.number:
         return None if reign.probation is None else reign.probation.shadow
-    if spec.gate.probation_rows == 0 or version.verdict.pace is None:
+    verdict = version.verdict
+    if spec.gate.probation_rows == 0 or verdict.pace is None or verdict.metric != spec.metric:
         return None
     return Shadow(version=reign.version, revision=reign.revision, judged=reign.judged)
 
@@ -128,6 +129,9 @@ def after(
     reign = state.reign
     if reign is None or reign.probation is None or reign.version.number != order.version.number:
         return state, ()
+    void = _void(spec, reign)
+    if void:
+        return decide_nothing(_without(state, reign), void)
     reign = _compared(reign, reign.probation, beside)
     state = replace(state, reign=reign)
     if reign.probation is None or shadow is None:
@@ -146,6 +150,18 @@ def is_kept(state: CareState, version: Version) -> bool:
     if reign is None:
         return False
     return reign.version.number != version.number or reign.probation is not None
+
+
+def _void(spec: ModelSpec, reign: Reign) -> str:
+    """Why a probation ends without a finding, now that the model file says something else."""
+    ends = f"The probation of version {reign.version.number} ends without a finding"
+    if spec.gate.probation_rows == 0:
+        return f"{ends}: GATE__PROBATION_ROWS is 0 now."
+    begun_by = reign.version.verdict.metric
+    if begun_by != spec.metric:
+        # Clip and length of blocks were told from losses in another unit, and so are the bets.
+        return f"{ends}: it was begun by the losses of {begun_by}, and METRIC is {spec.metric} now."
+    return ""
 
 
 def _compared(reign: Reign, probation: OnProbation, beside: Beside | None) -> Reign:

@@ -240,6 +240,9 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
         },
     )
     state = landed(state, order)
+    if isinstance(order, Publish) and order.recall is not None and order.recall.is_by_operator:
+        # The champion goes on as if nobody had asked.
+        return state, (told,)
     if isinstance(order, Refit | Publish) and state.reign is not None:
         # As if it had been fitted: not before more labels have come is it tried again.
         state = replace(state, reign=replace(state.reign, labelled=order.labelled))
