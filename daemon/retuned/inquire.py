@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.api import api_of, who
 from retuned.errors import TransientError
-from retuned.screen import screen
+from retuned.screen import screen, visible
 from retuned.show import show
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def resend(args: Namespace) -> None:
         return
     print(f"{args.model}: {found['taken']:,} taken, {found['rejected']:,} refused again.")
     for item in found["reasons"]:
-        print(f"{item['id']}: {item['reason']}")
+        print(visible(f"{item['id']}: {item['reason']}"))
 
 
 def clear(args: Namespace) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+_STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+"""Control characters, those that turn the direction of writing, and ends of lines."""
 
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
 
@@ -26,6 +30,17 @@ def screen(*, in_a_pipe: int, at_least: int = 0) -> Console:
         console.width = max(console.width, at_least)
         return console
     return Console(file=cast("TextIO", _Trimmed(sys.stdout)), width=in_a_pipe)
+
+
+def visible(text: str) -> str:
+    r"""Text from elsewhere without what would steer a terminal; ``\x1b`` stands for the character.
+
+    Reasons, names and ids are whatever somebody sent: a line of it must not look like one of ours.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _STEERING else char
+        for char in text
+    )
 
 
 class _Trimmed:

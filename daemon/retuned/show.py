@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from retuned.screen import visible
 from retuned.tell import (
     chain_in_words,
     lease_in_words,
@@ -318,7 +319,7 @@ def _show_events(console: Console, found: Mapping[str, Any]) -> None:
 
 def _show_chain(console: Console, found: Mapping[str, Any]) -> None:
     for line in chain_in_words(found["chain"]):
-        console.print(line, highlight=False, markup=False)
+        console.print(visible(line), highlight=False, markup=False)
 
 
 def _show_live(console: Console, found: Mapping[str, Any]) -> None:
@@ -378,7 +379,7 @@ def _print(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]]
         table.add_column(head, overflow="fold")
     count = 0
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(visible, row))
         count += 1
     console.print(table if count else "Nothing yet.", highlight=False, markup=False)
 

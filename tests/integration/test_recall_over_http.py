@@ -149,6 +149,7 @@ def test_a_version_whose_artifacts_are_gone_cannot_come_back(succeeded: Door) ->
         ({"version": 1, "reason": "  "}, "body.reason"),
         ({"reason": "because"}, "body.version"),
         ({"version": 0, "reason": "because"}, "body.version"),
+        ({"version": True, "reason": "because"}, "body.version"),
     ],
 )
 def test_a_promotion_needs_a_version_and_a_reason(

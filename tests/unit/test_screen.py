@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 from rich.text import Text
 
-from retuned.screen import screen
+from retuned.screen import screen, visible
 
 
 def test_a_pipe_gets_wide_lines_without_trailing_blanks(
@@ -38,3 +38,8 @@ def test_a_terminal_is_as_wide_as_it_is_or_wider(
     assert screen(in_a_pipe=160).width == 70
     assert screen(in_a_pipe=160, at_least=100).width == 100
     assert capsys.readouterr().out == ""
+
+
+def test_what_was_sent_does_not_steer_a_terminal() -> None:
+    sent = "it sells \x1b[2Jless\r\nmodel  bikes\u202e\x00 caf\u00e9 \u2713"
+    assert visible(sent) == "it sells \\x1b[2Jless\\r\\nmodel  bikes\\u202e\\x00 caf\u00e9 \u2713"

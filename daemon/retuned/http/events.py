@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 At = Annotated[str | None, Query(description="ISO 8601 or seconds; tells what was live then")]
 Verify = Annotated[bool, Query(description="verify the whole chain as well")]
+
+FIRST = datetime(1, 1, 2, tzinfo=UTC).timestamp()
+LAST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -52,18 +54,28 @@ def moment_of(text: str) -> float:
         Problem: it is neither.
     """
     with suppress(ValueError):
-        found = float(text)
-        if isfinite(found):
-            return found
+        return _within(float(text))
     try:
         moment = datetime.fromisoformat(text)
+        return _within((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except ValueError as error:
         detail = (
             f"at={text!r} is no moment: give ISO 8601 (2026-11-03T14:00:00+01:00; UTC without a "
             "time zone) or seconds since the epoch"
         )
         raise Problem(422, "invalid", detail) from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _within(moment: float) -> float:
+    """A moment that has a date in every time zone.
+
+    Raises:
+        ValueError: it has none, or is no number.
+    """
+    if FIRST <= moment <= LAST:
+        return moment
+    message = f"{moment} is not of the years 1 to 9999"
+    raise ValueError(message)
 
 
 def chain_checked(desk: Desk, model: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Reasoned(BaseModel):
 class Promotion(Reasoned):
     """Which version is to be champion, who asks, and why."""
 
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, strict=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
