@@ -211,6 +211,8 @@ def test_a_lost_state_directory_costs_no_champion(
         found = second.workshop.adopt(SPEC)
         assert found is not None
         second.keeper.accept(found)
+        # Otherwise the next study would take the trials of the first for its own.
+        assert second.keeper.state.studies == len(house.book.studies("demo")) > 0
         second.keeper.resume()
         second.settle()
         champion = second.stage.of("demo")
