@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from tests.unit.test_care_react import BETTER, SPEC, arrived, crowned, refitted, result_of, works
 
 from retuned_pipelines.care import react
-from retuned_pipelines.care.facts import Abandoned, Called, Fitted, Judged
+from retuned_pipelines.care.facts import Abandoned, Called, Fitted, Judged, Published
 from retuned_pipelines.care.orders import (
     Judge,
     Notify,
@@ -30,8 +30,8 @@ PACE = Pace(rows=5, spread=1.0)
 SHORT = replace(SPEC, gate=GatePolicy(probation_rows=200))
 
 
-def promoted(*, pace: Pace | None = PACE) -> CareState:
-    """Version 2 has taken over from version 1."""
+def promoting(*, pace: Pace | None = PACE) -> tuple[CareState, tuple[Order, ...]]:
+    """Version 2 is about to take over from version 1."""
     state, study = crowned()
     state, orders = react(SHORT, state, result_of(study, best=BETTER))
     judge = one(orders, Judge)
@@ -39,7 +39,12 @@ def promoted(*, pace: Pace | None = PACE) -> CareState:
     assert isinstance(judged, Judged)
     judged = replace(judged, verdict=replace(judged.verdict, pace=pace))
     state, orders = react(SHORT, state, judged)
-    state, orders = react(SHORT, state, result_of(one(orders, Refit)))
+    return react(SHORT, state, result_of(one(orders, Refit)))
+
+
+def promoted(*, pace: Pace | None = PACE) -> CareState:
+    """Version 2 has taken over from version 1."""
+    state, orders = promoting(pace=pace)
     state, _ = react(SHORT, state, result_of(one(orders, Publish)))
     assert state.reign is not None
     assert state.reign.version.number == 2
@@ -214,6 +219,24 @@ def test_a_probation_whose_model_file_changed_ends_without_a_finding(
     assert state.reign is not None
     assert state.reign.probation is None
     assert not [o for o in orders if isinstance(o, Notify) and o.event == "confirmed"]
+
+
+@pytest.mark.parametrize("what", ["takeover", "refit"])
+def test_a_daemon_that_was_killed_while_it_published_keeps_the_probation(what: str) -> None:
+    if what == "refit":
+        state, orders = refit_with(promoted(), -0.1, 10, 1300)
+    else:
+        state, orders = promoting()
+    publish = one(orders, Publish)
+    expected, _ = react(SHORT, state, result_of(publish))
+    found = Published(
+        now=4.0, order="", version=publish.version, revision=publish.revision, epoch=7
+    )
+    state, _ = react(SHORT, state, found)
+    state, _ = react(SHORT, state, result_of(publish))
+    assert state == expected
+    assert state.reign is not None
+    assert state.reign.probation is not None
 
 
 def test_a_probation_survives_a_restart() -> None:

@@ -255,7 +255,7 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
 @_learn.register
 def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Publish)
-    if order is None and fact.order:
+    if order is None and (fact.order or _is_under_way(state, fact)):
         return state, ()
     is_first = state.reign is None
     reign = Reign(
@@ -289,6 +289,18 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         return state, told
     state, orders = retune.first(spec, state)
     return state, (*told, *orders)
+
+
+def _is_under_way(state: CareState, fact: Published) -> bool:
+    """Whether what was found in the registry is what an order in flight has put there.
+
+    A daemon that was killed in between carries the order out again, and learns then of what
+    belongs to it: who stays in shadow, and why it took over.
+    """
+    return any(
+        isinstance(work, Publish) and work.revision.name == fact.revision.name
+        for work in state.flight
+    )
 
 
 @_learn.register
