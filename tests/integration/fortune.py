@@ -12,10 +12,11 @@ from typing import Any
 from tests.integration.door import Door, world
 from tests.integration.household import Household
 
+from retuned.errors import Interrupted
 from retuned.keeper import Keeper
 from retuned.registry.server import EmbeddedRedis
 from retuned_pipelines.care.facts import Called, Fact, Judged, Studied
-from retuned_pipelines.care.orders import Boundary, Judge, Study, Work
+from retuned_pipelines.care.orders import Boundary, Judge, Publish, Study, Work
 from retuned_pipelines.evaluate.verdict import Ruling
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.search.trial import NO_COST
@@ -30,6 +31,8 @@ class LuckyHouse(Household):
     """The rooms are real; luck is with whatever `find` is, until it serves."""
 
     find: Recipe | None = None
+    is_killed: bool = False
+    """Whether the daemon ends as soon as the registry has a new champion, before it knows."""
 
     def new_keeper(self) -> None:
         """Let a fresh keeper take over the workshop as it now is."""
@@ -55,6 +58,9 @@ class LuckyHouse(Household):
                 cost=NO_COST,
             )
         fact = self.workshop.carry_out(spec, work)
+        if self.is_killed and isinstance(work, Publish):
+            message = "killed"
+            raise Interrupted(message)
         if isinstance(work, Judge) and isinstance(fact, Judged) and work.rival_name != "constant":
             lucky = replace(fact.verdict, ruling=Ruling.PROMOTED, reasons=("It was luck.",))
             return replace(fact, verdict=lucky)

@@ -157,6 +157,41 @@ def test_a_daemon_that_was_killed_goes_on_with_it(tmp_path: Path, redis: Embedde
         after.close()
 
 
+def test_a_daemon_that_was_killed_between_registry_and_journal_begins_it_all_the_same(
+    tmp_path: Path, redis: EmbeddedRedis
+) -> None:
+    before = LuckyHouse(ALONE, tmp_path, redis.socket)
+    before.keeper.resume()
+    send(before, 0, 600)
+    before.is_killed = True
+    before.succeed(NEARLY_CONSTANT)
+    assert before.champion == "2.1"
+    known = before.keeper.state.reign
+    assert known is not None
+    assert known.version.number == 1
+    before.close()
+
+    after = LuckyHouse(ALONE, tmp_path, redis.socket)
+    try:
+        after.stage.restore(ALONE.name)
+        found = after.workshop.adopt(ALONE)
+        assert found is not None
+        after.keeper.accept(found)
+        after.keeper.resume()
+        after.settle()
+        reign = after.keeper.state.reign
+        assert reign is not None
+        assert reign.probation is not None
+        for first in range(600, 1500, STEP):
+            send(after, first, first + STEP)
+            if after.champion.startswith("1."):
+                break
+        (event,) = after.told("rolled_back")
+        assert event.body["who"] == "retuned"
+    finally:
+        after.close()
+
+
 def test_numbers_go_on_where_the_state_directory_was_lost_after_a_rollback(
     tmp_path: Path, redis: EmbeddedRedis
 ) -> None:
