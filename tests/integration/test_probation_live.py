@@ -160,7 +160,8 @@ def test_a_daemon_that_was_killed_goes_on_with_it(tmp_path: Path, redis: Embedde
 def test_a_daemon_that_was_killed_between_registry_and_journal_begins_it_all_the_same(
     tmp_path: Path, redis: EmbeddedRedis
 ) -> None:
-    before = LuckyHouse(ALONE, tmp_path, redis.socket)
+    spec = replace(ALONE, name="killed")
+    before = LuckyHouse(spec, tmp_path, redis.socket)
     before.keeper.resume()
     send(before, 0, 600)
     before.is_killed = True
@@ -171,10 +172,10 @@ def test_a_daemon_that_was_killed_between_registry_and_journal_begins_it_all_the
     assert known.version.number == 1
     before.close()
 
-    after = LuckyHouse(ALONE, tmp_path, redis.socket)
+    after = LuckyHouse(spec, tmp_path, redis.socket)
     try:
-        after.stage.restore(ALONE.name)
-        found = after.workshop.adopt(ALONE)
+        after.stage.restore(spec.name)
+        found = after.workshop.adopt(spec)
         assert found is not None
         after.keeper.accept(found)
         after.keeper.resume()
@@ -195,12 +196,13 @@ def test_a_daemon_that_was_killed_between_registry_and_journal_begins_it_all_the
 def test_numbers_go_on_where_the_state_directory_was_lost_after_a_rollback(
     tmp_path: Path, redis: EmbeddedRedis
 ) -> None:
+    spec = replace(ALONE, name="lost")
     (tmp_path / "before").mkdir()
-    before = LuckyHouse(ALONE, tmp_path / "before", redis.socket)
+    before = LuckyHouse(spec, tmp_path / "before", redis.socket)
     before.keeper.resume()
     send(before, 0, 600)
     before.succeed(NEARLY_CONSTANT)
-    back = before.registry.newest(ALONE.name, 1)
+    back = before.registry.newest(spec.name, 1)
     assert back is not None
     before.keeper.accept(
         Called(
@@ -220,9 +222,9 @@ def test_numbers_go_on_where_the_state_directory_was_lost_after_a_rollback(
     key.parent.mkdir()
     key.write_bytes((tmp_path / "before" / "signing.key").read_bytes())
     key.chmod(0o600)
-    after = LuckyHouse(ALONE, tmp_path / "after", redis.socket)
+    after = LuckyHouse(spec, tmp_path / "after", redis.socket)
     try:
-        found = after.workshop.adopt(ALONE)
+        found = after.workshop.adopt(spec)
         assert found is not None
         after.keeper.accept(found)
         after.keeper.resume()

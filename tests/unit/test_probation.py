@@ -239,6 +239,24 @@ def test_a_daemon_that_was_killed_while_it_published_keeps_the_probation(what: s
     assert state.reign.probation is not None
 
 
+def test_numbers_that_another_daemon_gave_out_end_no_probation() -> None:
+    state = promoted()
+    reign = state.reign
+    assert reign is not None
+    found = Published(
+        now=4.0,
+        order="",
+        version=reign.version,
+        revision=reign.revision,
+        epoch=7,
+        versions=5,
+        studies=4,
+    )
+    after, orders = react(SHORT, state, found)
+    assert (after.reign, after.next_version, after.studies) == (reign, 6, 4)
+    assert not orders
+
+
 def test_a_probation_survives_a_restart() -> None:
     state, _ = refit_with(promoted(), 0.1, 33, 1300)
     adapter = TypeAdapter(CareState)

@@ -255,7 +255,14 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
 @_learn.register
 def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Publish)
-    if order is None and (fact.order or _is_under_way(state, fact)):
+    if order is None and fact.order:
+        return state, ()
+    state = replace(
+        state,
+        versions=max(state.versions, fact.version.number, fact.versions),
+        studies=max(state.studies, fact.studies),
+    )
+    if order is None and _is_known(state, fact):
         return state, ()
     is_first = state.reign is None
     reign = Reign(
@@ -265,12 +272,7 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         judged=_judged_before(state.reign, fact.version.number),
         probation=None if order is None else probation.entered(spec, state, order),
     )
-    state = replace(
-        state,
-        reign=reign,
-        versions=max(state.versions, fact.version.number, fact.versions),
-        studies=max(state.studies, fact.studies),
-    )
+    state = replace(state, reign=reign)
     if is_first:
         state = replace(
             state,
@@ -291,16 +293,16 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     return state, (*told, *orders)
 
 
-def _is_under_way(state: CareState, fact: Published) -> bool:
-    """Whether what was found in the registry is what an order in flight has put there.
+def _is_known(state: CareState, fact: Published) -> bool:
+    """Whether what was found in the registry reigns, or an order in flight has put it there.
 
-    A daemon that was killed in between carries the order out again, and learns then of what
+    A daemon that was killed in between carries that order out again, and learns then of what
     belongs to it: who stays in shadow, and why it took over.
     """
-    return any(
-        isinstance(work, Publish) and work.revision.name == fact.revision.name
-        for work in state.flight
-    )
+    known = [work.revision.name for work in state.flight if isinstance(work, Publish)]
+    if state.reign is not None:
+        known.append(state.reign.revision.name)
+    return fact.revision.name in known
 
 
 @_learn.register
