@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from retuned.keeper import Keeper
-    from retuned.registry.tenure import SharedTenures, Term
+    from retuned.registry.shared_tenures import SharedTenures
+    from retuned.registry.tenure import Term
 
 _log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ from retuned.registry import keys
 from retuned.registry.leases import LeaseBook, Party, Wish
 from retuned.registry.memory import Fleeting
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.tenure import Role, SharedTenures, Term
+from retuned.registry.shared_tenures import SharedTenures
+from retuned.registry.tenure import Role, Term
 
 MODEL = SPEC.name
 TERM = Term(lease_s=30)
