@@ -36,6 +36,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     may_decide: bool = True
     loses_care: bool = False
+    meanwhile: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         clock = VirtualClock(100.0)
@@ -57,6 +58,7 @@ class Bench:
 
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         self.carried_out.append(work)
+        self.meanwhile()
         self.may_decide = not self.loses_care
         if self.errors:
             raise self.errors.pop(0)
@@ -203,4 +205,21 @@ def test_an_order_that_is_fenced_is_no_trouble_and_is_begun_again(
     assert "failed" not in bench.told
     bench.keeper.resume()
     bench.lanes.drain()
+    assert bench.keeper.state.flight == ()
+
+
+def test_an_order_that_is_fenced_after_the_lease_was_taken_anew_is_begun_again(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make(Fenced("this daemon's token is an old one"))
+
+    def takes_it_anew() -> None:
+        bench.meanwhile = lambda: None
+        bench.keeper.resume()
+        bench.lanes.drain()
+
+    bench.meanwhile = takes_it_anew
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert len(bench.carried_out) == 2
     assert bench.keeper.state.flight == ()
