@@ -453,3 +453,32 @@ def test_who_was_stopped_while_it_pruned_removes_nothing_that_its_successor_need
     artifacts.prune(redis, MODEL, kept, newer.tenures.token(MODEL))
     with pytest.raises(PermanentError, match="lost"):
         newer.registry.artifact(MODEL, digest(b"newest"))
+
+
+class Hanging(LeaseBook):
+    """Never answers; each question takes some seconds of a clock."""
+
+    asked = 0
+    clock: VirtualClock | None = None
+
+    def acquire(self, model: str, party: Party, ttl_s: float, wish: Wish) -> Found:
+        if self.clock is None:
+            return super().acquire(model, party, ttl_s, wish)
+        self.asked += 1
+        self.clock.move_to(self.clock.now() + TERM.lease_s)
+        message = "Redis cannot be reached: timeout"
+        raise TransientError(message)
+
+    def renew(self, model: str, party: Party, token: str, ttl_s: float) -> bool:
+        return self.clock is None and super().renew(model, party, token, ttl_s)
+
+
+def test_a_redis_that_hangs_is_not_waited_for_by_every_row(redis: Redis) -> None:
+    book, clock = Hanging(redis), VirtualClock(1000.0)
+    tenures = SharedTenures(book, Fleeting(), Party(id="ann", url=""), TERM, now=clock.now)
+    tenures.turn(MODEL)
+    book.clock = clock
+    clock.move_to(clock.now() + TERM.own_s)
+    for _ in range(20):
+        assert tenures.look(MODEL).is_home, "rows are taken all the same"
+    assert book.asked == 1

@@ -30,7 +30,7 @@ class Case:
         least: the highest number of a token that is known.
         own_token: of the lease that this daemon took last; "" where it is lost or let go.
         until: so long the daemon relies on that, by its own clock.
-        looked_at: when Redis was asked last.
+        looked_at: when Redis last answered, or was waited for in vain.
         expected_end: when the lease of whoever had it last ends, unless it is renewed.
         stint: see `Tenure`.
     """

@@ -67,10 +67,10 @@ class SharedTenures:
         case = self._case(model)
         if self._tenure(case).is_held:
             return self._tenure(case)
-        # Without the lock: while Redis hangs, rows must not wait for who asks it.
-        if self._now() - case.looked_at > 2 * self._term.every_s:
-            with suppress(RetunedError):
-                self.turn(model, may_take=False)
+        # At first without the lock: rows do not wait for whoever is asking a Redis that hangs.
+        if self._is_old(case):
+            with case.lock:
+                self._refresh(model, case)
         return self._tenure(case)
 
     def token(self, model: str) -> str:
@@ -88,7 +88,7 @@ class SharedTenures:
         message = f"this daemon does not take care of {model}: {told}"
         raise Fenced(message)
 
-    def turn(self, model: str, *, may_take: bool = True) -> None:
+    def turn(self, model: str) -> None:
         """Renew a lease, or take one that may be taken; else hear who has it.
 
         Raises:
@@ -97,20 +97,7 @@ class SharedTenures:
         """
         case = self._case(model)
         with case.lock:
-            if self._is_closed:
-                return
-            asked = case.looked_at = self._now()
-            if case.own_token:
-                if self._book.renew(model, self._party, case.own_token, self._term.ttl_s):
-                    # Whatever was begun in between was refused, and has to be begun again.
-                    case.stint += self._now() >= case.until
-                    case.until = asked + self._term.own_s
-                    return
-                case.lose()
-            found = self._book.acquire(
-                model, self._party, self._term.ttl_s, self._wish(case, asked, may_take=may_take)
-            )
-            self._learn(model, case, found, asked)
+            self._ask(model, case, may_take=True)
 
     def settle(self, model: str) -> Tenure:
         """Make this daemon's state directory the home of a model's rows.
@@ -162,6 +149,39 @@ class SharedTenures:
     def models(self) -> tuple[str, ...]:
         """Models that were ever asked for."""
         return tuple(self._cases)
+
+    def _is_old(self, case: Case) -> bool:
+        return self._now() - case.looked_at > 2 * self._term.every_s
+
+    def _refresh(self, model: str, case: Case) -> None:
+        """Ask, unless somebody has while this was waited for; one that hangs is asked once."""
+        if not self._is_old(case):
+            return
+        with suppress(RetunedError):
+            self._ask(model, case, may_take=False)
+
+    def _ask(self, model: str, case: Case, *, may_take: bool) -> None:
+        if self._is_closed:
+            return
+        asked = self._now()
+        try:
+            self._renew_or_acquire(model, case, asked, may_take=may_take)
+        finally:
+            # When that ended: a Redis that hangs is not asked by everybody who waited for it.
+            case.looked_at = self._now()
+
+    def _renew_or_acquire(self, model: str, case: Case, asked: float, *, may_take: bool) -> None:
+        if case.own_token:
+            if self._book.renew(model, self._party, case.own_token, self._term.ttl_s):
+                # Whatever was begun in between was refused, and has to be begun again.
+                case.stint += self._now() >= case.until
+                case.until = asked + self._term.own_s
+                return
+            case.lose()
+        found = self._book.acquire(
+            model, self._party, self._term.ttl_s, self._wish(case, asked, may_take=may_take)
+        )
+        self._learn(model, case, found, asked)
 
     def _wish(self, case: Case, now: float, *, may_take: bool) -> Wish:
         return Wish(
