@@ -7,8 +7,10 @@ import sys
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
 _TRAILING = re.compile(r"[ \t]+$", re.MULTILINE)
@@ -26,6 +28,23 @@ def screen(*, in_a_pipe: int, at_least: int = 0) -> Console:
         console.width = max(console.width, at_least)
         return console
     return Console(file=cast("TextIO", _Trimmed(sys.stdout)), width=in_a_pipe)
+
+
+def put_table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Put a table on a console; without a heading line where no head says anything."""
+    table = Table(box=None, show_header=any(heads), pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*row)
+        count += 1
+    console.print(table if count else "Nothing yet.", highlight=False, markup=False)
+
+
+def short(value: object) -> str:
+    """A value of a table, with four digits where it is a number that is not whole."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _Trimmed:

@@ -77,6 +77,16 @@ class Tenure:
         """Whether this daemon has the lease."""
         return self.role is not Role.STANDBY
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether this daemon has the rows, and nobody a lease, as far as it knows."""
+        return self.is_home and not self.is_held and not self.holder
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether nobody decides, as far as this daemon knows, and it would have to."""
+        return self.role is Role.STAND_IN or self.is_waiting
+
 
 class Tenures(Fence, Protocol):
     """The tenures of all models. May be called from any thread."""
