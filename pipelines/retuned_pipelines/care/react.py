@@ -254,6 +254,9 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
     order = state.in_flight(fact.order, Publish)
     if order is None and fact.order:
         return state, ()
+    if order is None and state.reign is not None and state.reign.revision == fact.revision:
+        # Only numbers are news: its probation goes on.
+        return _numbered(fact, state), ()
     is_first = state.reign is None
     reign = Reign(
         version=fact.version,
@@ -262,12 +265,7 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         judged=_judged_before(state.reign, fact.version.number),
         probation=None if order is None else probation.entered(spec, state, order),
     )
-    state = replace(
-        state,
-        reign=reign,
-        versions=max(state.versions, fact.version.number, fact.versions),
-        studies=max(state.studies, fact.studies),
-    )
+    state = _numbered(fact, replace(state, reign=reign))
     if is_first:
         state = replace(
             state,
@@ -286,6 +284,15 @@ def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
         return state, told
     state, orders = retune.first(spec, state)
     return state, (*told, *orders)
+
+
+def _numbered(fact: Published, state: CareState) -> CareState:
+    """Go on with the numbers that another daemon has given out."""
+    return replace(
+        state,
+        versions=max(state.versions, fact.version.number, fact.versions),
+        studies=max(state.studies, fact.studies),
+    )
 
 
 @_learn.register
