@@ -162,6 +162,51 @@ def metrics(daemon: RealDaemon) -> str:
     return httpx.get(f"{daemon.url}/metrics", trust_env=False).text
 
 
+# One state directory
+
+
+def test_a_paused_holder_of_the_same_directory_keeps_it_and_goes_on(together: Pair) -> None:
+    first, second = together.first, together.second
+    assert first.process is not None
+    os.kill(first.process.pid, signal.SIGSTOP)
+    second.wait_until(lambda: role(second) == "stand-in", LEASE_S)
+    assert sent(second, together.part.rows[:1]).json()["home"] == first.url
+    os.kill(first.process.pid, signal.SIGCONT)
+    second.wait_until(lambda: role(second) == "standby", LEASE_S)
+    first.wait_until(lambda: role(first) == "holder", LEASE_S)
+    assert first.get(BIKES)["rows"] == 1000
+
+
+def test_a_standby_of_the_same_directory_reopens_the_rows_and_answers_all_the_time(
+    together: Pair,
+) -> None:
+    first, second, part = together.first, together.second, together.part
+    assert sent(second, part.rows[:1]).status_code == 421
+    acknowledged: list[str] = []
+
+    def post() -> None:
+        with suppress(httpx.TransportError):
+            for number in range(100_000):
+                row = {**part.rows[0], "id": f"late{number}"}
+                if sent(first, [row]).json()["accepted"]:
+                    acknowledged.append(row["id"])
+
+    with asked_all_the_time(second, bare(part)[:5]) as took:
+        poster = threading.Thread(target=post)
+        poster.start()
+        first.wait_until(lambda: len(acknowledged) > 50, 20)
+        first.kill()
+        begun = time.monotonic()
+        second.wait_until(lambda: role(second) == "holder", LEASE_S)
+        assert time.monotonic() - begun < LEASE_S
+        poster.join()
+    assert max(took) < 2
+    held = second.get(BIKES)
+    assert held["rows"] >= 1000 + len(acknowledged)
+    again = sent(second, [{**part.rows[0], "id": name} for name in acknowledged]).json()
+    assert (again["accepted"], again["duplicates"]) == (0, len(acknowledged))
+
+
 # A state directory each
 
 
@@ -253,48 +298,3 @@ def test_a_paused_holder_that_wakes_up_after_another_one_adopted_is_not_a_second
     assert told.count("promoted") == 1
     assert {"lease", "operator"} <= set(told)
     assert sent(first, [{"id": 1}]).status_code == 421
-
-
-# One state directory
-
-
-def test_a_paused_holder_of_the_same_directory_keeps_it_and_goes_on(together: Pair) -> None:
-    first, second = together.first, together.second
-    assert first.process is not None
-    os.kill(first.process.pid, signal.SIGSTOP)
-    second.wait_until(lambda: role(second) == "stand-in", LEASE_S)
-    assert sent(second, together.part.rows[:1]).json()["home"] == first.url
-    os.kill(first.process.pid, signal.SIGCONT)
-    second.wait_until(lambda: role(second) == "standby", LEASE_S)
-    first.wait_until(lambda: role(first) == "holder", LEASE_S)
-    assert first.get(BIKES)["rows"] == 1000
-
-
-def test_a_standby_of_the_same_directory_reopens_the_rows_and_answers_all_the_time(
-    together: Pair,
-) -> None:
-    first, second, part = together.first, together.second, together.part
-    assert sent(second, part.rows[:1]).status_code == 421
-    acknowledged: list[str] = []
-
-    def post() -> None:
-        with suppress(httpx.TransportError):
-            for number in range(100_000):
-                row = {**part.rows[0], "id": f"late{number}"}
-                if sent(first, [row]).json()["accepted"]:
-                    acknowledged.append(row["id"])
-
-    with asked_all_the_time(second, bare(part)[:5]) as took:
-        poster = threading.Thread(target=post)
-        poster.start()
-        first.wait_until(lambda: len(acknowledged) > 50, 20)
-        first.kill()
-        begun = time.monotonic()
-        second.wait_until(lambda: role(second) == "holder", LEASE_S)
-        assert time.monotonic() - begun < LEASE_S
-        poster.join()
-    assert max(took) < 2
-    held = second.get(BIKES)
-    assert held["rows"] >= 1000 + len(acknowledged)
-    again = sent(second, [{**part.rows[0], "id": name} for name in acknowledged]).json()
-    assert (again["accepted"], again["duplicates"]) == (0, len(acknowledged))
