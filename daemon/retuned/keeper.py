@@ -99,6 +99,7 @@ class Keeper:
         self._is_notice_due = False
         self._is_parked = True
         self._under_way: set[str] = set()
+        self._begun_anew: set[str] = set()
         stored = journal.state(spec.name)
         self._state = CareState() if stored is None else _STATE.validate_python(stored)
 
@@ -201,12 +202,11 @@ class Keeper:
     def _perform(self, work: Work) -> None:
         with self._lock:
             is_due = any(order.id == work.id for order in self._state.flight)
-            if (
-                self._is_parked
-                or not self._may_decide()
-                or work.id in self._under_way
-                or not is_due
-            ):
+            if self._is_parked or not self._may_decide() or not is_due:
+                return
+            if work.id in self._under_way:
+                # That may come to nothing yet: it began with a lease that was lost since.
+                self._begun_anew.add(work.id)
                 return
             self._under_way.add(work.id)
         try:
@@ -224,6 +224,10 @@ class Keeper:
         finally:
             with self._lock:
                 self._under_way.discard(work.id)
+                is_wanted = work.id in self._begun_anew
+                self._begun_anew.discard(work.id)
+            if is_wanted:
+                self._begin(work)
 
     def _fail(self, work: Work, error: Exception) -> None:
         if self._state.work(work.id) is None:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from retuned.keeper import Keeper
-    from retuned.registry.tenure import SharedTenures, Term
+    from retuned.registry.shared_tenures import SharedTenures
+    from retuned.registry.tenure import Term
 
 _log = logging.getLogger(__name__)
 
@@ -146,5 +147,7 @@ def told(tenure: Tenure) -> str:
             f"This daemon stands in for {tenure.home}, where the rows are: it serves, and decides "
             "nothing. Start that one again, or go on with the rows that are here (retuned adopt)."
         )
+    if tenure.is_waiting:
+        return "Redis does not say who takes care of it: rows are taken here, decisions wait."
     who = tenure.holder or "nobody for a moment"
     return f"Standby: the champion serves here, and {who} takes care of it."

@@ -33,7 +33,7 @@ RETRY_S = 5.0
 
 
 class Roster:
-    """All keepers. `follow` from one thread at a time; everything else from any thread."""
+    """All keepers. May be used from any thread."""
 
     def __init__(  # noqa: PLR0913 (the composition root hands in every dependency by name)
         self,
@@ -75,6 +75,7 @@ class Roster:
         self._unsettled: set[str] = set()
         self._turns = Turns()
         self._lock = threading.Lock()
+        self._following = threading.Lock()
 
     @property
     def keepers(self) -> Mapping[str, Keeper]:
@@ -93,6 +94,11 @@ class Roster:
         A file that is wrong changes nothing: the model goes on as it was before, or stays
         out until the file is mended. Nothing is ever deleted.
         """
+        # A reload may be asked for while a standby takes its new rooms up.
+        with self._following:
+            self._follow()
+
+    def _follow(self) -> None:
         loaded = self._load()
         for finding in loaded.findings:
             _log.error("%s", finding.text, extra={"action": "model_file_wrong"})

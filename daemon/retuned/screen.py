@@ -8,8 +8,10 @@ import unicodedata
 from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
+from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from typing import TextIO
 
 _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -41,6 +43,23 @@ def visible(text: str) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _STEERING else char
         for char in text
     )
+
+
+def put_table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Put a table on a console; without a heading line where no head says anything."""
+    table = Table(box=None, show_header=any(heads), pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    count = 0
+    for row in rows:
+        table.add_row(*map(visible, row))
+        count += 1
+    console.print(table if count else "Nothing yet.", highlight=False, markup=False)
+
+
+def short(value: object) -> str:
+    """A value of a table, with four digits where it is a number that is not whole."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _Trimmed:

@@ -181,6 +181,8 @@ def lease_in_words(lease: Mapping[str, Any]) -> str:
             f"decisions are suspended: the rows are with {lease['home']}, which is gone. Start it "
             "again, or adopt the model here (retuned adopt)"
         )
+    if lease["role"] == "standby" and lease["has_rows"] and lease["holder"] is None:
+        return "Redis does not answer: rows are taken, decisions wait until it does"
     return "" if lease["role"] == "holder" else f"standby; {holder} takes care of it"
 
 

@@ -36,7 +36,7 @@ def race(socket: Path, who: int, rounds: int, together: Barrier, pipe: Connectio
             together.wait(WAIT_S)
             found = book.acquire(MODEL, party, 60, Wish(may_replace=False))
             if found.is_taken:
-                won.append((number, found.token))
+                won.append((number, found.number))
     pipe.send(won)
     pipe.close()
 

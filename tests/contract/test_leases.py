@@ -13,7 +13,7 @@ from redis import Redis
 from tests.takeovers import DATA, KEY, MODEL, digest, event, publish, revision, version
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry import keys
+from retuned.registry import artifacts, keys
 from retuned.registry.event_log import EventLog
 from retuned.registry.fencing import Fenced
 from retuned.registry.leases import Found, LeaseBook, Party, Wish
@@ -21,8 +21,9 @@ from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
+from retuned.registry.shared_tenures import SharedTenures
 from retuned.registry.takeover import Outcome, Takeover
-from retuned.registry.tenure import Role, SharedTenures, Term
+from retuned.registry.tenure import Role, Term
 from retuned.registry.versions import Registry
 from retuned.runtime.clock import VirtualClock
 
@@ -112,7 +113,7 @@ def test_a_holder_relies_on_it_for_less_long_than_redis_does(redis: Redis, ann: 
     ann.turn()
     ann.wait(TERM.own_s - 0.01)
     assert ann.role is Role.HOLDER
-    assert ann.tenures.token(MODEL) == "1"
+    assert ann.tenures.token(MODEL).startswith("1-")
     ann.wait(0.02)
     assert ann.role is Role.STANDBY
     assert redis.exists(keys.lease(MODEL))
@@ -348,6 +349,11 @@ def held(redis: Redis) -> dict[bytes, Any]:
     }
 
 
+def decided(redis: Redis) -> dict[bytes, Any]:
+    """The same without artifacts: what is stored before it is named by anything harms nobody."""
+    return {key: value for key, value in held(redis).items() if b":artifact" not in key}
+
+
 WRITES = {
     "publish": lambda r, _: publish(r, 3, expected="2.1", data=b"late"),
     "restore": lambda r, c: r.restore(c, artifacts={digest(b"newer"): b"newer"}, event=event("r")),
@@ -395,8 +401,9 @@ def test_a_takeover_s_own_script_looks_at_the_token(redis: Redis, ann: Life) -> 
     found: Any = redis.get(keys.champion(MODEL))
     late = Crowned(version=version(3), revision=revision(3, 1), epoch=3, predecessor="2.1")
     takeover = Takeover(redis, KEY, ann.events)
-    assert takeover(late, found, event("late"), token=str(7)) is Outcome.FENCED
-    assert takeover(late, found, event("late"), token=str(1)) is Outcome.DONE
+    token = ann.tenures.token(MODEL)
+    assert takeover(late, found, event("late"), token=f"{token}0") is Outcome.FENCED
+    assert takeover(late, found, event("late"), token=token) is Outcome.DONE
 
 
 def test_after_a_flush_nothing_is_written_before_the_lease_is_taken_anew(
@@ -411,3 +418,67 @@ def test_after_a_flush_nothing_is_written_before_the_lease_is_taken_anew(
     restored = WRITES["restore"](ann.registry, crowned)
     assert restored == crowned
     assert ann.token == 2
+
+
+@pytest.mark.parametrize("write", WRITES.keys() - {"pin"})  # there is nothing to be pinned
+def test_a_number_that_is_given_out_twice_lets_only_the_newer_one_write(
+    redis: Redis, ann: Life, ben: Life, write: str
+) -> None:
+    ann.turn()
+    ben.turn()
+    ann = ann.begun_again()
+    crowned = serving(ann)
+    redis.flushall()  # before ben could hear of the second token
+    ben.wait(TERM.ttl_s)
+    assert ben.turn() is Role.STAND_IN
+    assert (ann.token, ben.token) == (2, 2)
+    before = decided(redis)
+    assert ann.role is Role.HOLDER, "by its own clock"
+    with pytest.raises(Fenced, match="http://ben takes care of it by now"):
+        WRITES[write](ann.registry, crowned)
+    assert decided(redis) == before
+
+
+def test_who_was_stopped_while_it_pruned_removes_nothing_that_its_successor_needs(
+    redis: Redis, ann: Life
+) -> None:
+    serving(ann)
+    token, kept = ann.tenures.token(MODEL), {digest(DATA), digest(b"newer")}
+    newer = ann.begun_again()
+    newer.turn()
+    publish(newer.registry, 3, expected="2.1", data=b"newest")
+    with pytest.raises(Fenced):
+        artifacts.prune(redis, MODEL, kept, token)
+    assert newer.registry.artifact(MODEL, digest(b"newest")) == b"newest"
+    artifacts.prune(redis, MODEL, kept, newer.tenures.token(MODEL))
+    with pytest.raises(PermanentError, match="lost"):
+        newer.registry.artifact(MODEL, digest(b"newest"))
+
+
+class Hanging(LeaseBook):
+    """Never answers; each question takes some seconds of a clock."""
+
+    asked = 0
+    clock: VirtualClock | None = None
+
+    def acquire(self, model: str, party: Party, ttl_s: float, wish: Wish) -> Found:
+        if self.clock is None:
+            return super().acquire(model, party, ttl_s, wish)
+        self.asked += 1
+        self.clock.move_to(self.clock.now() + TERM.lease_s)
+        message = "Redis cannot be reached: timeout"
+        raise TransientError(message)
+
+    def renew(self, model: str, party: Party, token: str, ttl_s: float) -> bool:
+        return self.clock is None and super().renew(model, party, token, ttl_s)
+
+
+def test_a_redis_that_hangs_is_not_waited_for_by_every_row(redis: Redis) -> None:
+    book, clock = Hanging(redis), VirtualClock(1000.0)
+    tenures = SharedTenures(book, Fleeting(), Party(id="ann", url=""), TERM, now=clock.now)
+    tenures.turn(MODEL)
+    book.clock = clock
+    clock.move_to(clock.now() + TERM.own_s)
+    for _ in range(20):
+        assert tenures.look(MODEL).is_home, "rows are taken all the same"
+    assert book.asked == 1

@@ -28,8 +28,9 @@ from retuned.registry.leases import LeaseBook, Party
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.server import EmbeddedRedis
+from retuned.registry.shared_tenures import SharedTenures
 from retuned.registry.studies import StudyBook, StudyRecord
-from retuned.registry.tenure import SharedTenures, Term
+from retuned.registry.tenure import Term
 from retuned.registry.versions import Registry
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import Boundary

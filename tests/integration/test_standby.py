@@ -19,7 +19,8 @@ from retuned.registry import keys
 from retuned.registry.leases import LeaseBook, Party, Wish
 from retuned.registry.memory import Fleeting
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.tenure import Role, SharedTenures, Term
+from retuned.registry.shared_tenures import SharedTenures
+from retuned.registry.tenure import Role, Term
 
 MODEL = SPEC.name
 TERM = Term(lease_s=30)
@@ -134,6 +135,9 @@ def test_redis_away_costs_a_lease_and_no_rows(
         assert posted.json()["accepted"] == 1
         refused = door.post(f"/v1/models/{MODEL}/retune")
         assert (refused.status_code, refused.json()["type"]) == (503, "/problems/no-holder")
+        assert "rows, labels and predictions go on" in refused.json()["detail"]
+        told = f'retuned_decisions_suspended{{model="{MODEL}"}} 1.0'
+        assert told in door.get("/metrics").text
     finally:
         redis.start()
 

@@ -771,6 +771,23 @@ def test_an_abandoned_first_judgement_is_made_again_with_more_labels() -> None:
     assert isinstance(works(orders)[0], Judge)
 
 
+def test_a_champion_that_serves_already_keeps_its_reign_when_only_numbers_are_news() -> None:
+    state = known(3000)
+    assert state.reign is not None
+    found = Published(
+        now=5.0,
+        order="",
+        version=state.reign.version,
+        revision=state.reign.revision,
+        epoch=7,
+        versions=9,
+        studies=8,
+    )
+    numbered, orders = react(SPEC, state, found)
+    assert (numbered.reign, orders) == (state.reign, ())
+    assert (numbered.versions, numbered.studies) == (9, 8)
+
+
 def test_a_daemon_killed_between_registry_and_journal_still_begins_its_first_study() -> None:
     state, orders = react(SPEC, CareState(), arrived(1000, 1000))
     state, orders = react(SPEC, state, result_of(works(orders)[0]))

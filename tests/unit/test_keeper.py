@@ -38,6 +38,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     may_decide: bool = True
     loses_care: bool = False
+    meanwhile: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         clock = VirtualClock(100.0)
@@ -59,6 +60,7 @@ class Bench:
 
     def carry_out(self, spec: ModelSpec, work: Work) -> Fact:
         self.carried_out.append(work)
+        self.meanwhile()
         self.may_decide = not self.loses_care
         if self.errors:
             raise self.errors.pop(0)
@@ -228,3 +230,20 @@ def test_trouble_with_what_an_operator_let_go_is_over(make: Callable[..., Bench]
     )
     assert bench.keeper.state.work(trouble.order) is None
     assert bench.keeper.troubles == ()
+
+
+def test_an_order_that_is_fenced_after_the_lease_was_taken_anew_is_begun_again(
+    make: Callable[..., Bench],
+) -> None:
+    bench = make(Fenced("this daemon's token is an old one"))
+
+    def takes_it_anew() -> None:
+        bench.meanwhile = lambda: None
+        bench.keeper.resume()
+        bench.lanes.drain()
+
+    bench.meanwhile = takes_it_anew
+    bench.keeper.resume()
+    bench.lanes.drain()
+    assert len(bench.carried_out) == 2
+    assert bench.keeper.state.flight == ()

@@ -13,10 +13,11 @@ from retuned.registry.tenure import Role, Tenure
 from retuned.show import show
 from retuned.tell import lease_in_words, tell
 
-HOLDER = {"role": "holder", "holder": "http://a", "home": "http://a"}
-STANDBY = {"role": "standby", "holder": "http://a", "home": "http://a"}
-NOBODY = {"role": "standby", "holder": None, "home": "http://a"}
-STAND_IN = {"role": "stand-in", "holder": "http://b", "home": "http://a"}
+HOLDER = {"role": "holder", "holder": "http://a", "home": "http://a", "has_rows": True}
+STANDBY = {"role": "standby", "holder": "http://a", "home": "http://a", "has_rows": False}
+NOBODY = {"role": "standby", "holder": None, "home": "http://a", "has_rows": False}
+WAITING = {"role": "standby", "holder": None, "home": "http://a", "has_rows": True}
+STAND_IN = {"role": "stand-in", "holder": "http://b", "home": "http://a", "has_rows": False}
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ STAND_IN = {"role": "stand-in", "holder": "http://b", "home": "http://a"}
     [
         (HOLDER, ""),
         (STANDBY, "standby; http://a takes care of it"),
+        (WAITING, "Redis does not answer: rows are taken, decisions wait"),
         (NOBODY, "standby; nobody at this moment takes care of it"),
         (STAND_IN, "decisions are suspended: the rows are with http://a"),
     ],
@@ -45,7 +47,8 @@ def test_a_lease_that_changed_hands_is_told() -> None:
     ("tenure", "expected"),
     [
         (Tenure(role=Role.HOLDER), "This daemon takes care of it."),
-        (Tenure(role=Role.STANDBY), "nobody for a moment takes care of it"),
+        (Tenure(role=Role.STANDBY), "rows are taken here, decisions wait"),
+        (Tenure(role=Role.STANDBY, is_home=False), "nobody for a moment takes care of it"),
         (Tenure(role=Role.STANDBY, holder="http://a"), "http://a takes care of it"),
         (Tenure(role=Role.STAND_IN, home="http://a"), "stands in for http://a"),
     ],
@@ -60,6 +63,7 @@ def test_a_tenure_is_logged(tenure: Tenure, expected: str) -> None:
         (HOLDER, "watching"),
         (STANDBY, "standby of http://a"),
         (NOBODY, "standby of nobody"),
+        (WAITING, "waits for Redis"),
         (STAND_IN, "suspended: rows are elsewhere"),
     ],
 )

@@ -9,9 +9,10 @@ from retuned.registry.connect import connect
 from retuned.registry.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.leases import LeaseBook, Party
+from retuned.registry.shared_tenures import SharedTenures
 from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
-from retuned.registry.tenure import Alone, SharedTenures, Term
+from retuned.registry.tenure import Alone, Term
 from retuned.registry.versions import Registry
 from retuned.rows.house import RowLogs
 from retuned.runtime.clock import SystemClock

@@ -63,7 +63,7 @@ def _look(desk: Desk) -> None:
             troubles=len(keeper.troubles),
         )
         tenure = desk.tenures.of(name)
-        desk.metrics.lease(name, is_held=tenure.is_held, is_suspended=tenure.role is Role.STAND_IN)
+        desk.metrics.lease(name, is_held=tenure.is_held, is_suspended=tenure.is_suspended)
         # Where the log cannot be read, the other figures are still wanted.
         with suppress(RetunedError):
             log = desk.log(name)

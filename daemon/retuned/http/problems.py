@@ -93,6 +93,12 @@ class Problem(RetunedError):
 def not_the_holder(model: str, tenure: Tenure) -> Problem:
     """Another daemon takes care of the model: whatever changes something goes there."""
     holder = tenure.holder or ("" if tenure.is_home else tenure.home)
+    if tenure.is_waiting:
+        detail = (
+            f"Redis does not answer, and without it nothing is decided about {model}; rows, labels "
+            "and predictions go on: ask again"
+        )
+        return Problem(503, "no-holder", detail, retry_after=2)
     if not holder:
         detail = (
             f"nobody takes care of {model} at this moment, as far as this daemon knows: ask again"

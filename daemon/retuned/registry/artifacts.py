@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.connect import translated
+from retuned.registry.fencing import FENCED, REFUSED, refusal
 from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 4_000_000
 """Redis breaks the connection at values over 512 MB; small ones keep others from waiting."""
 
+REMOVE = (
+    FENCED
+    + """
+redis.call('SREM', KEYS[1], ARGV[1])
+for number = 2, #KEYS - 1 do redis.call('DEL', KEYS[number]) end
+return 1
+"""
+)
+"""KEYS: artifacts, then the artifact and its chunks; last the fence. ARGV: digest, token."""
 
 _DIGITS = 6
 
@@ -87,25 +97,30 @@ def are_kept(redis: Redis, model: str, names: Collection[str]) -> bool:
         return all(redis.exists(keys.artifact(model, name)) for name in sorted(names))
 
 
-def prune(redis: Redis, model: str, keep: Collection[str]) -> None:
+def prune(redis: Redis, model: str, keep: Collection[str], token: str = "") -> None:
     """Remove every artifact but those named.
 
+    Args:
+        redis: the client.
+        model: the model's name.
+        keep: the digests of those that stay.
+        token: of the lease that was held before it was known which those are.
+
     Raises:
+        Fenced: another daemon takes care of the model, and may need what is removed here.
         TransientError: Redis is away; it can be pruned again.
     """
+    remove = redis.register_script(REMOVE)
     with translated():
         found: Any = redis.smembers(keys.artifacts(model))
-        for name in sorted(member.decode() for member in found):
-            if name in keep:
-                continue
+        for name in sorted({member.decode() for member in found} - set(keep)):
             about: Any = redis.hget(keys.artifact(model, name), "chunks")
             # A count that was tampered with must not keep us busy, nor stop us.
             chunks = int(about) if about and about.isdigit() and len(about) < _DIGITS else 0
-            # First the description: what is only half there must not look whole.
-            redis.delete(keys.artifact(model, name))
-            for number in range(chunks):
-                redis.delete(keys.chunk(model, name, number))
-            redis.srem(keys.artifacts(model), name)
+            parts = [keys.chunk(model, name, number) for number in range(chunks)]
+            named = [keys.artifacts(model), keys.artifact(model, name), *parts, keys.fence(model)]
+            if remove(keys=named, args=[name, token]) == REFUSED:
+                raise refusal(redis, model)
 
 
 def _is_whole(redis: Redis, model: str, sha256: str) -> bool:

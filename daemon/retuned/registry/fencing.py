@@ -1,7 +1,8 @@
 """Fencing: who has lost a lease writes nothing more, however late it wakes up.
 
-Each time that a model's lease changes hands a higher token is given out. Whoever writes gives
-its token, and the script that writes compares it with the newest one.
+Each time that a model's lease changes hands a token with a higher number is given out. Whoever
+writes gives its token, and the script that writes compares it with the newest one. It names its
+process too: a replica that took over, or an emptied Redis, may give a number out once more.
 """
 
 from __future__ import annotations

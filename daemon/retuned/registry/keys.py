@@ -44,7 +44,7 @@ def lease(model: str) -> str:
 
 
 def fence(model: str) -> str:
-    """String: the token that was given out with the newest lease."""
+    """String: the token that was given out with the newest lease: its number, and to whom."""
     return f"retuned:{{{model}}}:fence"
 
 

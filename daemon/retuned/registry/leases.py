@@ -22,27 +22,29 @@ local may = is_home or ARGV[9] == '1'
 if held[1] == ARGV[1] then may = ARGV[10] == '1' or held[4] == ARGV[11]
 elseif held[1] then may = is_home and held[1] ~= home[1] end
 if not may or not (is_home or home[1]) or ARGV[12] == '0' then
-  return {0, held[1] or '', held[2] or '', held[3] or '0', redis.call('PTTL', KEYS[1]),
+  return {0, held[1] or '', held[2] or '', held[3] or '', redis.call('PTTL', KEYS[1]),
     home[1] or '', home[2] or '', home[3] or '0', home[4] or ''}
 end
-local token = math.max(tonumber(redis.call('GET', KEYS[2]) or 0), tonumber(ARGV[4])) + 1
-token = string.format('%.0f', token)
+local newest = string.match(redis.call('GET', KEYS[2]) or '', '^%d+') or 0
+local number = string.format('%.0f', math.max(tonumber(newest), tonumber(ARGV[4])) + 1)
+local token = number .. '-' .. ARGV[11]
 redis.call('SET', KEYS[2], token)
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'id', ARGV[1], 'url', ARGV[2], 'token', token, 'life', ARGV[11])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
-if is_home then home = {ARGV[1], ARGV[2], home[3] or token, home[4]} end
+if is_home then home = {ARGV[1], ARGV[2], home[3] or number, home[4]} end
 redis.call('HSET', KEYS[3], 'id', home[1], 'url', home[2], 'since', home[3],
   'last', ARGV[1] .. ' ' .. ARGV[2])
 return {1, ARGV[1], ARGV[2], token, tonumber(ARGV[3]), home[1], home[2], home[3], home[4] or ''}
 """
 """Take a lease, or look who has it. KEYS: lease, fence, home.
 
-ARGV: id, url, milliseconds, highest token known; the home that is known from before ("" for none),
+ARGV: id, url, milliseconds, highest number known; the home that is known from before ("" for none),
 its url and since when; whether (1) the own directory may become the home where none is known;
 whether a lease that is free may be taken for another home; whether one of the own id is an older
 process's, to be replaced; the own process's name; whether (0) it is only asked who has it.
-A home's daemon takes the lease from whoever only stands in for it.
+A home's daemon takes the lease from whoever only stands in for it. A token is a number and the name
+of the process that got it: a Redis that lost its newest numbers may give one out twice.
 """
 
 RENEW = """
@@ -67,7 +69,8 @@ local held = redis.call('HMGET', KEYS[1], 'id', 'token')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[3] or redis.call('GET', KEYS[2]) ~= ARGV[3] then
   return 0
 end
-redis.call('HSET', KEYS[3], 'id', ARGV[1], 'url', ARGV[2], 'since', ARGV[3])
+local since = string.match(ARGV[3], '^%d+')
+redis.call('HSET', KEYS[3], 'id', ARGV[1], 'url', ARGV[2], 'since', since)
 return 1
 """
 """Make the holder's directory the home. KEYS: lease, fence, home. ARGV: id, url, token."""
@@ -95,7 +98,7 @@ class Home:
 
     Attributes:
         party: the daemon of that state directory; NOBODY before there was any.
-        since: token with which it became the home; a later home has a higher one.
+        since: number of the token with which it became the home; a later home has a higher one.
     """
 
     party: Party = NOBODY
@@ -112,7 +115,8 @@ class Found:
     Attributes:
         is_taken: whether whoever asked has it from now on.
         holder: who has it; NOBODY where it is free.
-        token: its token; 0 where it is free.
+        token: its token, to renew it and to write with; "" where it is free.
+        number: the token's number; 0 where it is free.
         left_s: seconds until it ends.
         home: where the rows are.
         last: who had it before; NOBODY where nobody is known.
@@ -120,7 +124,8 @@ class Found:
 
     is_taken: bool
     holder: Party
-    token: int
+    token: str
+    number: int
     left_s: float
     home: Home
     last: Party
@@ -131,7 +136,7 @@ class Wish:
     """How a lease is asked for.
 
     Attributes:
-        least: highest token that is known; the new one is above it, also in a Redis that lost it.
+        least: highest number that is known; the new one is above it, also in a Redis that lost it.
         home: the home that is known, for such a Redis.
         may_take: whether it is taken at all, or only asked who has it.
         may_settle: whether the own directory may become the home, where none is known.
@@ -186,7 +191,7 @@ class LeaseBook:
             )
         return _read(found)
 
-    def renew(self, model: str, party: Party, token: int, ttl_s: float) -> bool:
+    def renew(self, model: str, party: Party, token: str, ttl_s: float) -> bool:
         """Keep a lease for that many seconds from now on; False where it is lost."""
         with translated():
             is_kept: Any = self._renew(
@@ -195,12 +200,12 @@ class LeaseBook:
             )
         return bool(is_kept)
 
-    def release(self, model: str, party: Party, token: int) -> None:
+    def release(self, model: str, party: Party, token: str) -> None:
         """Let others have a lease at once; one that is lost already is left alone."""
         with translated():
             self._release(keys=[keys.lease(model)], args=[party.id, token])
 
-    def settle(self, model: str, party: Party, token: int) -> bool:
+    def settle(self, model: str, party: Party, token: str) -> bool:
         """Make the holder's directory the home for good; False where the lease is lost."""
         with translated():
             is_done: Any = self._settle(
@@ -215,11 +220,17 @@ def _read(found: list[Any]) -> Found:
     return Found(
         is_taken=bool(is_taken),
         holder=Party(id=holder.decode(), url=url.decode()),
-        token=int(token),
+        token=token.decode(),
+        number=_number(token),
         left_s=max(0, left_ms) / 1000,
         home=Home(party=Party(id=home.decode(), url=home_url.decode()), since=int(since)),
         last=_party(last),
     )
+
+
+def _number(token: bytes) -> int:
+    number, _, _ = token.partition(b"-")
+    return int(number or 0)
 
 
 def _party(told: bytes) -> Party:

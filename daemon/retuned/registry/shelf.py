@@ -258,8 +258,10 @@ class Shelf:
         the newest revision of each version that `retention.kept_versions` names.
 
         Raises:
+            Fenced: another daemon takes care of the model.
             TransientError: Redis is away; it can be pruned again.
         """
+        token = self._fence.token(crowned.version.model)
         with self._turn:
             wanted = self._kept(crowned) - {crowned.version.number}
             model = crowned.version.model
@@ -273,7 +275,7 @@ class Shelf:
                 for number in wanted
             )
             names = {name for one in kept if one is not None for name in one.artifacts}
-            store.prune(self._redis, model, names)
+            store.prune(self._redis, model, names, token)
 
     def _kept(self, crowned: Crowned) -> frozenset[int]:
         model = crowned.version.model
