@@ -286,6 +286,19 @@ def test_what_was_put_in_is_taken_out(redis: Redis, log: EventLog) -> None:
     assert "put in after event 2" in body(log, "forged")["error"]
 
 
+def test_something_else_in_the_stream_s_place_is_set_aside(redis: Redis, log: EventLog) -> None:
+    tell(log, "a", "b")
+    redis.delete(keys.events(MODEL))
+    redis.set(keys.events(MODEL), "not a stream")
+    assert log.verified(MODEL).findings
+    registry = Registry(redis, KEY, events=log)
+    publish(registry, 1, expected="")
+    assert ids(log)[:2] == ["a", "b"]
+    assert "forged" in ids(log)
+    assert redis.get(keys.refused_events(MODEL)) == b"not a stream"
+    assert is_whole(log)
+
+
 def test_what_another_daemon_told_is_saved_from_a_changed_history(
     redis: Redis, log: EventLog
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from retuned.errors import PermanentError
 from retuned.registry import chain, keys
 from retuned.registry.chain import BEGINNING, Checkpoint, Entry, Link, Reading, link_of
 from retuned.registry.connect import translated
@@ -24,10 +25,16 @@ local function link_of(entry)
   return entry and '?' or ''
 end
 local function head(stream)
-  return link_of(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1])
+  local found = redis.pcall('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  if found.err and string.find(found.err, 'WRONGTYPE') then return '?' end
+  if found.err then redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1) end
+  return link_of(found[1])
 end
 """
-"""A part of scripts: `head` is the link that stands last in a stream, '' for an empty one."""
+"""A part of scripts: `head` is the link that stands last in a stream, '' for an empty one.
+
+It is '?' for what is no link, or where something stands that is no stream.
+"""
 
 CHECKING = "if head(KEYS[{stream}]) ~= ARGV[{first}] then return 5 end"
 APPENDING = """
@@ -102,8 +109,13 @@ class Stream:
 
     def last(self, model: str) -> str:
         """The link that stands last; "" for an empty stream."""
-        with translated():
-            found: Any = self._redis.xrevrange(keys.events(model), count=1)
+        try:
+            with translated():
+                found: Any = self._redis.xrevrange(keys.events(model), count=1)
+        except PermanentError as error:
+            if not _is_no_stream(error):
+                raise
+            return "?"
         return "" if not found else found[0][1].get(b"link", b"?").decode(errors="replace")
 
     def newest(self, model: str, count: int) -> list[Entry]:
@@ -189,12 +201,23 @@ def verified(redis: Redis, model: str, key: SigningKey, remembered: Link) -> Rea
 def _stored(redis: Redis, model: str) -> Iterator[Entry]:
     start: Any = "-"
     while True:
-        with translated():
-            found: Any = redis.xrange(keys.events(model), min=start, count=PAGE)
+        try:
+            with translated():
+                found: Any = redis.xrange(keys.events(model), min=start, count=PAGE)
+        except PermanentError as error:
+            if not _is_no_stream(error):
+                raise
+            yield Entry(b"", None)
+            return
         yield from (_entry(fields) for _, fields in found)
         if len(found) < PAGE:
             return
         start = b"(" + found[-1][0]
+
+
+def _is_no_stream(error: PermanentError) -> bool:
+    """Whether somebody put something else in the stream's place."""
+    return "WRONGTYPE" in str(error.__cause__)
 
 
 def _entry(fields: Mapping[bytes, bytes]) -> Entry:
