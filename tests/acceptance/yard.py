@@ -102,7 +102,9 @@ async def _live(yard: Yard, is_up: Event) -> None:
             clock=clock,
         ).run
     app = FastAPI()
-    app.include_router(traffic.routes(cast("Desk", SimpleNamespace(intake=intake, room=Room()))))
+    # It is the only daemon, so the rows are always with it.
+    desk = SimpleNamespace(intake=intake, room=Room(), must_have_rows=_spec_of)
+    app.include_router(traffic.routes(cast("Desk", desk)))
     app.add_api_route(f"/v1/models/{MODEL}", _model)
     problems.install(app)
     supervisor = Supervisor()
