@@ -422,10 +422,10 @@ def test_a_user_without_rights_is_told_where_they_are_set(
     command(redis, "ACL", "DELUSER", "reader")
 
 
-def test_a_key_of_another_kind_does_not_pass_by_itself(redis: Redis, log: EventLog) -> None:
-    redis.set(keys.events(MODEL), "taken")
+def test_a_key_of_another_kind_does_not_pass_by_itself(redis: Redis, registry: Registry) -> None:
+    redis.rpush(keys.champion(MODEL), "taken")
     with pytest.raises(PermanentError, match="answered with an error.*WRONGTYPE"):
-        log.append(event())
+        registry.champion(MODEL)
 
 
 def test_every_reply_of_a_server_that_is_busy_passes(redis: Redis) -> None:
