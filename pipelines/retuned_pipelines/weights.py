@@ -136,7 +136,9 @@ def _relative(
     scale = best + mean_loss
     if scale <= np.finfo(np.float64).tiny:
         return np.zeros_like(loss)
-    return np.where(live, np.minimum(CLIP, (np.nan_to_num(loss) - best) / scale), 0.0)
+    with np.errstate(over="ignore"):  # beyond all numbers is beyond the clip
+        relative = (np.nan_to_num(loss) - best) / scale
+    return np.where(live, np.minimum(CLIP, relative), 0.0)
 
 
 def _retired(standing: Standing) -> Standing:
