@@ -166,11 +166,8 @@ class Workshop:
 
     @_do.register(Judge)
     def _judge(self, work: Judge, spec: ModelSpec) -> Judged:
-        name, rival = work.rival_artifact, b""
-        if name:
-            rival = self.stage.artifacts(spec.name).get(name) or self.registry.artifact(
-                spec.name, name
-            )
+        name = work.rival_artifact
+        rival = self._artifact(spec.name, name) if name else b""
         return judge(spec, work, self._log(spec), self.bench, self.clock.now(), rival=rival)
 
     @_do.register(Refit)
@@ -295,6 +292,7 @@ class Workshop:
     def _keep(self, work: Publish) -> None:
         """Store the shadow's revision, so that it can come back; the champion serves already."""
         if work.shadow is None:
+            self.stage.alone(work.version.model)
             return
         revision = work.shadow.revision
         fits = self.bench.fits(revision.model)

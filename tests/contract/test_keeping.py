@@ -211,29 +211,8 @@ def test_nothing_is_signed_anew_that_does_not_verify(redis: Redis, tmp_path: Pat
 # Versions that may come back
 
 
-def test_a_version_is_found_with_its_newest_revision(registry: Registry) -> None:
-    reign(registry, (1, 1), (1, 2), (2, 1))
-    found = registry.newest(MODEL, 1)
-    assert found is not None
-    assert (found[0].number, found[1].name) == (1, "1.2")
-    assert registry.newest(MODEL, 7) is None
-
-
-def test_a_version_that_does_not_verify_is_not_there(registry: Registry, redis: Redis) -> None:
-    reign(registry, (1, 1), (2, 1))
-    whole: Any = redis.hget(keys.revisions(MODEL, 1), "1")
-    redis.hset(keys.revisions(MODEL, 1), "1", whole.replace(b'"rows":800', b'"rows":900'))
-    assert registry.newest(MODEL, 1) is None
-    redis.hset(keys.revisions(MODEL, 1), "1", whole)
-    redis.hset(keys.versions(MODEL), "1", b"x")
-    assert registry.newest(MODEL, 1) is None
-
-
 def test_whether_a_revision_is_kept_follows_its_artifacts(redis: Redis) -> None:
     registry = Registry(redis, KEY, keep_versions=1)
     reign(registry, (1, 1), (2, 1), (3, 1))
-    first, second = registry.newest(MODEL, 1), registry.newest(MODEL, 2)
-    assert first is not None
-    assert second is not None
-    assert not registry.is_kept(first[1])
-    assert registry.is_kept(second[1])
+    assert not registry.is_kept(registry.sealed(MODEL, 1).revision)
+    assert registry.is_kept(registry.sealed(MODEL, 2).revision)

@@ -119,11 +119,10 @@ def test_before_there_are_two_there_is_nothing_to_compare(tmp_path: Path) -> Non
 def test_without_artifacts_recipes_and_training_data_are_compared_still(tmp_path: Path) -> None:
     with lucky_door(BIKES, tmp_path) as door:
         grow(door)
-        newest = door.house.registry.newest("bikes", 1)
-        assert newest is not None
+        newest = door.house.registry.sealed("bikes", 1)
         serving = door.house.stage.of("bikes")
         assert serving is not None
-        alone = set(newest[1].artifacts) - {"", *serving.crowned.revision.artifacts}
+        alone = set(newest.revision.artifacts) - {"", *serving.crowned.revision.artifacts}
         for name in alone:
             door.house.redis.delete(keys.artifact("bikes", name))
         found = compared(door)
@@ -160,9 +159,8 @@ def test_an_artifact_that_was_changed_is_not_loaded(tmp_path: Path) -> None:
     with lucky_door(BIKES, tmp_path) as door:
         grow(door)
         house = door.house
-        newest, serving = house.registry.newest("bikes", 1), house.stage.of("bikes")
-        assert newest is not None
+        newest, serving = house.registry.sealed("bikes", 1), house.stage.of("bikes")
         assert serving is not None
-        for name in set(newest[1].artifacts) - {"", *serving.crowned.revision.artifacts}:
+        for name in set(newest.revision.artifacts) - {"", *serving.crowned.revision.artifacts}:
             house.redis.set(keys.chunk("bikes", name, 0), b"something else")
         assert "was changed" in compared(door)["scores"]["told"]

@@ -133,9 +133,8 @@ def test_before_there_is_a_champion_there_is_nothing_to_roll_back(fresh: Door) -
 
 def test_a_version_whose_artifacts_are_gone_cannot_come_back(succeeded: Door) -> None:
     house = succeeded.house
-    newest = house.registry.newest("bikes", 1)
-    assert newest is not None
-    for name in set(newest[1].artifacts) - {""}:
+    newest = house.registry.sealed("bikes", 1)
+    for name in set(newest.revision.artifacts) - {""}:
         house.redis.delete(keys.artifact("bikes", name))
     found = problem(succeeded.post(f"{PATH}/rollback", WHY), 409, "not-kept")
     assert "pin versions you may want back" in found["detail"]

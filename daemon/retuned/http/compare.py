@@ -12,7 +12,7 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 from retuned.contrasting import contrast
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.http.recall import newest_of, predecessor_of
+from retuned.http.recall import predecessor_of
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
@@ -47,7 +47,8 @@ def _compared(desk: Desk, model: str, left: int | None, right: int | None) -> Re
     if left == right:
         detail = f"both are version {left}: name two, as in ?left=1&right=2"
         raise Problem(422, "same-version", detail)
-    sides = newest_of(desk, model, left), newest_of(desk, model, right)
+    found_sides = (desk.registry.sealed(model, number) for number in (left, right))
+    sides = tuple((one.version, one.revision) for one in found_sides)
     found = contrast(spec, desk.log(model), desk.registry, desk.stage, *sides)
     one, other = (_side(desk, model, side) for side in sides)
     return answer({"model": model, "left": one, "right": other, **found.to_json()})

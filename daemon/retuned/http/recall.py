@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from retuned.http.desk import Desk
     from retuned_pipelines.care.facts import Action
     from retuned_pipelines.care.orders import Order
-    from retuned_pipelines.version import Revision, Version
 
 _TURN_S = 0.05
 
@@ -74,7 +73,7 @@ def routes(desk: Desk) -> APIRouter:
 
 
 def predecessor_of(desk: Desk, model: str) -> int:
-    """Number of the champion's predecessor.
+    """Number of the version that was champion before.
 
     Raises:
         Problem: it has none, or there is no champion.
@@ -86,26 +85,14 @@ def predecessor_of(desk: Desk, model: str) -> int:
             "was ever champion"
         )
         raise Problem(409, "no-predecessor", detail)
-    return int(crowned.predecessor.partition(".")[0])
-
-
-def newest_of(desk: Desk, model: str, number: int) -> tuple[Version, Revision]:
-    """A version and its newest revision.
-
-    Raises:
-        Problem: there is none.
-    """
-    found = desk.registry.newest(model, number)
-    if found is None:
-        raise Problem(404, "no-version", f"{model} has no version {number}")
-    return found
+    return crowned.predecessor_version
 
 
 def _call(desk: Desk, model: str, action: Action, wish: Reasoned, number: int) -> _Called:
     desk.must_decide(model)
     keeper = desk.keeper(model)
-    version, revision = newest_of(desk, model, number)
-    if not desk.registry.is_kept(revision):
+    found = desk.registry.sealed(model, number)
+    if not desk.registry.is_kept(found.revision):
         detail = (
             f"version {number} of {model} cannot take over: its artifacts are not kept any more "
             "(RETUNED_REGISTRY__KEEP_VERSIONS); pin versions you may want back"
@@ -117,8 +104,8 @@ def _call(desk: Desk, model: str, action: Action, wish: Reasoned, number: int) -
             action=action,
             who=wish.who,
             reason=wish.reason,
-            version=version,
-            revision=revision,
+            version=found.version,
+            revision=found.revision,
         )
     )
     for order in orders:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED, check, refusal
+from retuned.registry.fencing import FENCED, REFUSED, checked, refusal
 from retuned.registry.pointer import (
     CHAMPION,
     Crowned,
@@ -21,7 +21,7 @@ from retuned.registry.pointer import (
 )
 from retuned.registry.signing import Forged, UnknownKey
 from retuned.registry.stream import RESEAL
-from retuned.registry.takeover import Conflict, Outcome, Takeover, number_taken
+from retuned.registry.takeover import Conflict, Outcome, Takeover
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class Champions:
         """
         model = version.model
         for _ in range(_ATTEMPTS):
-            token = self._checked(model)
+            token = checked(self._redis, self._fence, model)
             self._store(model, revision, artifacts)
             seen, found = self._seen(model), self._raw(model)
             before = None if found is None else self._read(model, found, seen)
@@ -95,12 +95,15 @@ class Champions:
             _check_expected(model, before, expected)
             crowned = _succeeding(before, seen, version, revision)
             outcome = self._takeover(crowned, found, event, token=token)
-            if outcome is Outcome.DONE:
+            if outcome.raised(self._redis, revision) is Outcome.DONE:
                 self._remember(crowned, self._takeover.sealed(crowned))
                 return crowned
-            if outcome is Outcome.FENCED:
-                raise refusal(self._redis, model)
-            _check(outcome, crowned)
+            if outcome is Outcome.REPEATED:
+                message = (
+                    f"{revision.name} of {model} took over when this was first asked for, and was "
+                    "replaced since"
+                )
+                raise Conflict(message)
         message = (
             f"the registry's champion of {model} changes all the time: is this one of several?"
         )
@@ -155,7 +158,7 @@ class Champions:
             TransientError: Redis is away; it can be asked for again.
         """
         model = crowned.version.model
-        token = self._checked(model)
+        token = checked(self._redis, self._fence, model)
         self.saw(crowned)
         seen, found = self._seen(model), self._raw(model)
         if found is not None and not self._is_refused(model, found, seen):
@@ -166,9 +169,7 @@ class Champions:
         if seen is not None and seen.partition(b"\n")[2] != pointer_text(crowned):
             crowned = replace(crowned, epoch=epoch_of(seen) + 1)
         outcome = self._takeover(crowned, found, event, token=token)
-        if outcome is Outcome.FENCED:
-            raise refusal(self._redis, model)
-        if outcome is not Outcome.DONE:
+        if outcome.raised(self._redis, crowned.revision) is not Outcome.DONE:
             message = f"the registry's champion of {model} changed while it was put back"
             raise Conflict(message)
         self._remember(crowned, self._takeover.sealed(crowned))
@@ -191,11 +192,6 @@ class Champions:
             )
         if is_done == REFUSED:
             raise refusal(self._redis, model)
-
-    def _checked(self, model: str) -> str:
-        token = self._fence.token(model)
-        check(self._redis, model, token)
-        return token
 
     def _store(self, model: str, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
         for name in set(revision.artifacts) - {""}:
@@ -245,18 +241,6 @@ def _check_expected(model: str, before: Crowned | None, expected: str) -> None:
         message = (
             f"the registry's champion of {model} is {name or 'none'}, not {expected or 'none'}: "
             "another daemon changed it, or Redis lost its data"
-        )
-        raise Conflict(message)
-
-
-def _check(outcome: Outcome, crowned: Crowned) -> None:
-    """Tell what keeps a takeover from being tried again."""
-    name, model = crowned.revision.name, crowned.version.model
-    if outcome is Outcome.TAKEN:
-        raise number_taken(crowned.revision)
-    if outcome is Outcome.REPEATED:
-        message = (
-            f"{name} of {model} took over when this was first asked for, and was replaced since"
         )
         raise Conflict(message)
 

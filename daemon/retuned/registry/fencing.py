@@ -53,19 +53,20 @@ class NoFence:
         return ""
 
 
-def check(redis: Redis, model: str, token: str) -> None:
-    """Compare a token with the newest one, before something that no script writes.
+def checked(redis: Redis, fence: Fence, model: str) -> str:
+    """The token to write with, which is the newest one now; before what no script writes.
 
     Raises:
-        Fenced: another one was given out since.
+        Fenced: this daemon has none, or another one was given out since.
         TransientError: Redis is away.
     """
-    if not token:
-        return
-    with translated():
-        newest: Any = redis.get(keys.fence(model))
-    if newest != token.encode():
-        raise refusal(redis, model)
+    token = fence.token(model)
+    if token:
+        with translated():
+            newest: Any = redis.get(keys.fence(model))
+        if newest != token.encode():
+            raise refusal(redis, model)
+    return token
 
 
 def refusal(redis: Redis, model: str) -> Fenced:

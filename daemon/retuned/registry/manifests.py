@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from retuned.registry.signing import SigningKey
 
 VERSION, REVISION = "version", "revision"
+
+TEXT = """
+local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
+"""
+"""A part of scripts: `text` is what was sealed, nil for nothing."""
 """What manifests are sealed as; see `SigningKey.seal`. They are remembered by these names too."""
 
 _log = logging.getLogger(__name__)
@@ -85,21 +90,6 @@ def versions(redis: Redis, model: str, key: SigningKey) -> tuple[Version, ...]:
         except Forged as error:
             _tell(model, error)
     return tuple(sorted(found, key=lambda version: version.number))
-
-
-def one_version(redis: Redis, model: str, number: int, key: SigningKey) -> Version | None:
-    """A version by its number; None where there is none that verifies.
-
-    Raises:
-        TransientError: Redis is away.
-    """
-    with translated():
-        sealed: Any = redis.hget(keys.versions(model), str(number))
-    try:
-        return None if sealed is None else read_version(model, number, sealed, key)
-    except Forged as error:
-        _tell(model, error)
-        return None
 
 
 def revisions(redis: Redis, model: str, version: int, key: SigningKey) -> tuple[Revision, ...]:

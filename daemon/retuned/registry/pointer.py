@@ -37,6 +37,11 @@ class Crowned:
     epoch: int
     predecessor: str = ""
 
+    @property
+    def predecessor_version(self) -> int:
+        """Number of the predecessor's version; 0 for none."""
+        return int(self.predecessor.partition(".")[0] or 0)
+
 
 def canonical(value: object) -> bytes:
     """JSON that is the same for the same value, whatever the order of its keys; one line."""

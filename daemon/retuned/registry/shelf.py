@@ -12,9 +12,10 @@ from retuned.errors import PermanentError, TransientError
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, refusal
+from retuned.registry.fencing import FENCED
+from retuned.registry.manifests import TEXT
 from retuned.registry.stream import APPENDING, CHECKING, HEAD
-from retuned.registry.takeover import Outcome, number_taken
+from retuned.registry.takeover import Outcome
 from retuned_pipelines.retention import kept_versions
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 SHELVE = (
     FENCED
     + HEAD
+    + TEXT
     + """
-local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local version = redis.call('HGET', KEYS[1], ARGV[1])
 local revision = redis.call('HGET', KEYS[2], ARGV[3])
 if (version and text(version) ~= text(ARGV[2]))
@@ -62,8 +63,8 @@ ARGV: version number, sealed version, revision number, sealed revision, pin; the
 
 KEEP = (
     FENCED
+    + TEXT
     + """
-local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local revision = redis.call('HGET', KEYS[1], ARGV[1])
 if revision and text(revision) ~= text(ARGV[2]) then return 2 end
 for number = 2, #KEYS - 1 do
@@ -148,12 +149,7 @@ class Shelf:
             found = self._events.along(
                 event, lambda told: self._put(version, revision, pin, names, (*told, token))
             )
-        outcome = Outcome(found)
-        if outcome is Outcome.FENCED:
-            raise refusal(self._redis, model)
-        if outcome is Outcome.TAKEN:
-            raise number_taken(revision)
-        if outcome is not Outcome.DONE:
+        if Outcome(found).raised(self._redis, revision) is not Outcome.DONE:
             message = f"an artifact of {revision.name} of {model} was removed while it was stored"
             raise TransientError(message)
 
@@ -219,12 +215,7 @@ class Shelf:
                     ],
                     args=[revision.number, sealed, token],
                 )
-        outcome = Outcome(found)
-        if outcome is Outcome.FENCED:
-            raise refusal(self._redis, model)
-        if outcome is Outcome.TAKEN:
-            raise number_taken(revision)
-        if outcome is not Outcome.DONE:
+        if Outcome(found).raised(self._redis, revision) is not Outcome.DONE:
             message = f"{revision.name} of {model} cannot be kept: the registry lost an artifact"
             raise PermanentError(message)
         return sealed
@@ -283,8 +274,7 @@ class Shelf:
             fields: Any = self._redis.hkeys(keys.versions(model))
         return kept_versions(
             champion=crowned.version.number,
-            # The version's number in ``n.r``.
-            predecessor=int(crowned.predecessor.partition(".")[0] or 0),
+            predecessor=crowned.predecessor_version,
             known=[int(field) for field in fields if field.isdigit()],
             pinned=self._pins.of(model),
             newest=self._keep_versions,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED
+from retuned.registry.fencing import FENCED, REFUSED, refusal
 from retuned.registry.manifests import (
+    TEXT,
     read_revision,
     read_version,
     sealed_revision,
@@ -36,8 +37,8 @@ REQUESTS_KEPT = 1000
 TAKE_OVER = (
     FENCED
     + HEAD
+    + TEXT
     + """
-local function text(sealed) return sealed and string.match(sealed, '\\n(.*)') end
 local found = redis.call('GET', KEYS[1])
 if found and redis.call('ZSCORE', KEYS[4], ARGV[7]) then return 3 end
 if (found or '') ~= ARGV[1] then return 0 end
@@ -86,6 +87,20 @@ class Outcome(IntEnum):
     TAKEN = 2
     REPEATED = 3
     LOST = 4
+
+    def raised(self, redis: Redis, revision: Revision) -> Outcome:
+        """Itself, unless it is an error whoever wrote.
+
+        Raises:
+            Fenced: another daemon takes care of the model.
+            Conflict: a number stands for something else.
+            TransientError: Redis is away.
+        """
+        if self is Outcome.FENCED:
+            raise refusal(redis, revision.model)
+        if self is Outcome.TAKEN:
+            raise _number_taken(revision)
+        return self
 
 
 class Takeover:
@@ -169,7 +184,7 @@ class Takeover:
         return self._key.seal(CHAMPION, pointer_text(crowned))
 
 
-def number_taken(revision: Revision) -> Conflict:
+def _number_taken(revision: Revision) -> Conflict:
     """The error of a number that stands for something else."""
     message = (
         f"the registry has another {revision.name} of {revision.model} already: numbers are never "

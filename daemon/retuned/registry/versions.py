@@ -10,7 +10,7 @@ from retuned.registry import artifacts as store
 from retuned.registry import manifests
 from retuned.registry.champions import Champions
 from retuned.registry.event_log import EventLog
-from retuned.registry.fencing import NoFence, check
+from retuned.registry.fencing import NoFence, checked
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import NotPinned, Pin, Pins
 from retuned.registry.shelf import Shelf
@@ -121,7 +121,7 @@ class Registry:
         Raises:
             RetunedError: Redis or the memory failed; it can be mended again.
         """
-        self._checked(model)
+        checked(self._redis, self._fence, model)
         ledger = manifests.Ledger(self._redis, model, self._key, self._memory.recall_all(model))
         ledger.mend()
         self._memory.remember(model, ledger.learned)
@@ -144,7 +144,7 @@ class Registry:
             Forged: the digest is not that of the data.
             TransientError: Redis is away; it can be stored again.
         """
-        self._checked(model)
+        checked(self._redis, self._fence, model)
         store.store(self._redis, model, sha256, data, is_checked=True)
 
     def shelve(
@@ -159,8 +159,7 @@ class Registry:
         """Keep a version that does not serve; see `Shelf.put`, also for errors."""
         self._shelf.put(version, revision, pin=pin, artifacts=artifacts, event=event)
         texts = manifests.remembered(version, revision, self._key)
-        pinned = {f"{_PIN}:{pin.version}": orjson.dumps(pin.to_json())}
-        self._memory.remember(version.model, {**texts, **pinned})
+        self._memory.remember(version.model, {**texts, **_remembered(pin)})
 
     def keep(self, revision: Revision, artifacts: Mapping[str, bytes]) -> None:
         """Keep a new revision of a version that served before; see `Shelf.keep`."""
@@ -174,7 +173,7 @@ class Registry:
 
     def prune(self, crowned: Crowned, replaced: Revision | None) -> None:
         """Remove artifacts that nobody needs; see `Shelf.prune`, also for errors."""
-        self._checked(crowned.version.model)
+        checked(self._redis, self._fence, crowned.version.model)
         self._shelf.prune(crowned, replaced)
 
     def pin(self, model: str, pin: Pin, event: Event) -> None:
@@ -189,7 +188,7 @@ class Registry:
             message = f"{model} has no version {pin.version} that could be pinned"
             raise NotPinned(message)
         self._pins.pin(model, pin, newest.artifacts, event)
-        self._memory.remember(model, {f"{_PIN}:{pin.version}": orjson.dumps(pin.to_json())})
+        self._memory.remember(model, _remembered(pin))
 
     def unpin(self, model: str, version: int, event: Event) -> None:
         """Let a version go with the others, and tell of it.
@@ -198,7 +197,7 @@ class Registry:
             NotPinned: it is not pinned.
             TransientError: Redis is away; it may have happened.
         """
-        self._checked(model)
+        checked(self._redis, self._fence, model)
         self._memory.remember(model, {f"{_PIN}:{version}": None})
         self._pins.unpin(model, version, event)
 
@@ -226,16 +225,6 @@ class Registry:
         """
         return manifests.revisions(self._redis, model, version, self._key)
 
-    def newest(self, model: str, number: int) -> tuple[Version, Revision] | None:
-        """A version and its newest revision; None where there is none that verifies.
-
-        Raises:
-            TransientError: Redis is away.
-        """
-        version = manifests.one_version(self._redis, model, number, self._key)
-        revision = manifests.newest_revision(self._redis, model, number, self._key)
-        return None if version is None or revision is None else (version, revision)
-
     def is_kept(self, revision: Revision) -> bool:
         """Whether all artifacts of a revision are there still.
 
@@ -244,13 +233,11 @@ class Registry:
         """
         return store.are_kept(self._redis, revision.model, set(revision.artifacts) - {""})
 
-    def _checked(self, model: str) -> str:
-        """The token to write with, which is the newest one at this moment."""
-        token = self._fence.token(model)
-        check(self._redis, model, token)
-        return token
-
     def _put_pins_back(self, model: str) -> None:
         for name, value in self._memory.recall_all(model).items():
             if name.startswith(f"{_PIN}:"):
                 self._pins.put_back(model, Pin(**orjson.loads(value)))
+
+
+def _remembered(pin: Pin) -> dict[str, bytes]:
+    return {f"{_PIN}:{pin.version}": orjson.dumps(pin.to_json())}

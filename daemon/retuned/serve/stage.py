@@ -130,6 +130,10 @@ class Stage:
         self._prove_unknown(model, crowned, artifacts, {*proven, *loaded})
         return Champion.of(crowned, _members(crowned, artifacts, loaded))
 
+    def alone(self, model: str) -> None:
+        """Let go of who stands in shadow."""
+        self._shadows.pop(model, None)
+
     def restore(self, model: str) -> Champion | None:
         """Let the champion answer that was kept on disk; None if there is none.
 

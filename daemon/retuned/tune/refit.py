@@ -76,8 +76,7 @@ def refit(  # noqa: PLR0913 (what a refit needs, and what it reports on)
 
 def _shadowed(order: Refit, shadow: Shadow, fits: _Fits) -> Refitted:
     """What the shadow has of the champion's fits, and of those made for it alone."""
-    standing = None if order.serving is None else order.serving.standing
-    others = shared(shadow, order.version, standing)
+    others = shared(shadow, order.version, order.standing)
     results = {mine: fits.results[its] for mine, its in others.items() if its in fits.results}
     first = len(order.version.members)
     results |= {position: fits.results[first + position] for position in order.shadow_members}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from retuned_pipelines.recipe import Recipe
-from retuned_pipelines.version import Member, Revision, Shadow, Version
+from retuned_pipelines.version import Member, Revision, Shadow, Standing, Version
 from retuned_pipelines.weights import serving
 
 
@@ -142,6 +142,11 @@ class Refit:
     shadow: Shadow | None = None
     shadow_members: tuple[int, ...] = ()
     compared: int = 0
+
+    @property
+    def standing(self) -> Standing | None:
+        """How the version's members stand; None where all are fitted for the first time."""
+        return None if self.serving is None else self.serving.standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,8 @@ from dataclasses import replace
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from retuned_pipelines import ensemble, upkeep
-from retuned_pipelines.care import probation, retune, revise, shelf
+from retuned_pipelines import upkeep
+from retuned_pipelines.care import probation, reigning, retune, revise, shelf
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -39,7 +39,6 @@ from retuned_pipelines.care.orders import (
     Refit,
     Shelve,
     Study,
-    announcement,
 )
 from retuned_pipelines.care.recall import recall
 from retuned_pipelines.care.refresh import refit, take_over
@@ -47,17 +46,13 @@ from retuned_pipelines.care.state import CareState, Challenger, Reign
 from retuned_pipelines.care.step import (
     Answer,
     decide_nothing,
-    is_imported,
     landed,
     launch,
-    members,
     next_id,
     recipes,
 )
 from retuned_pipelines.drift.report import Aspect
-from retuned_pipelines.evaluate.metrics import is_squared
 from retuned_pipelines.spec import ModelSpec
-from retuned_pipelines.version import Member, Version
 
 if TYPE_CHECKING:
     from retuned_pipelines.drift.report import DriftReport
@@ -192,7 +187,7 @@ def _judged(fact: Judged, spec: ModelSpec, state: CareState) -> Answer:
     is_first = state.reign is None and is_evidence(spec, fact.verdict)
     if not (fact.verdict.is_promoted or is_first):
         return state, (told,)
-    version = _new_version(spec, state, order, fact.verdict, fact.now)
+    version = reigning.winner(spec, state, order, fact.verdict, fact.now)
     state, orders = refit(spec, state, version)
     return state, (told, *orders)
 
@@ -254,55 +249,7 @@ def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
 
 @_learn.register
 def _published(fact: Published, spec: ModelSpec, state: CareState) -> Answer:
-    order = state.in_flight(fact.order, Publish)
-    if order is None and fact.order:
-        return state, ()
-    state = replace(
-        state,
-        versions=max(state.versions, fact.version.number, fact.versions),
-        studies=max(state.studies, fact.studies),
-    )
-    if order is None and _is_known(state, fact):
-        return state, ()
-    is_first = state.reign is None
-    reign = Reign(
-        version=fact.version,
-        revision=fact.revision,
-        labelled=0 if order is None else order.labelled,
-        judged=_judged_before(state.reign, fact.version.number),
-        probation=None if order is None else probation.entered(spec, state, order),
-    )
-    state = replace(state, reign=reign)
-    if is_first:
-        state = replace(
-            state,
-            checked_rows=state.rows,
-            checked_seq=fact.revision.fitted_as_of,
-            ticked_at=fact.now,
-        )
-    if order is None or (is_first and order.recall is not None):
-        # Found in the registry; how many labels its last study had is not known.
-        known = max(state.studied_labelled, state.labelled, spec.watch.min_rows)
-        state = replace(state, studied_labelled=known)
-    if order is None:
-        return state, ()
-    state, told = landed(state, order), (announcement(order),)
-    if state.studies or fact.version.parent or fact.revision.number > 1:
-        return state, told
-    state, orders = retune.first(spec, state)
-    return state, (*told, *orders)
-
-
-def _is_known(state: CareState, fact: Published) -> bool:
-    """Whether what was found in the registry reigns, or an order in flight has put it there.
-
-    A daemon that was killed in between carries that order out again, and learns then of what
-    belongs to it: who stays in shadow, and why it took over.
-    """
-    known = [work.revision.name for work in state.flight if isinstance(work, Publish)]
-    if state.reign is not None:
-        known.append(state.reign.revision.name)
-    return fact.revision.name in known
+    return reigning.crowned(spec, state, fact)
 
 
 @_learn.register
@@ -319,16 +266,6 @@ def _shelved(fact: Shelved, _spec: ModelSpec, state: CareState) -> Answer:
 def _spent(spec: ModelSpec, reign: Reign, verdict: Verdict) -> Reign:
     """Count a challenger, if its losses were looked at: a chance for luck to decide."""
     return replace(reign, judged=reign.judged + 1) if is_evidence(spec, verdict) else reign
-
-
-def _judged_before(reign: Reign | None, version: int) -> int:
-    """Challengers that a reign has seen; a new version begins a new one, a recalled one goes on."""
-    if reign is None:
-        return 0
-    if reign.version.number == version:
-        return reign.judged
-    shadow = None if reign.probation is None else reign.probation.shadow
-    return shadow.judged if shadow is not None and shadow.version.number == version else 0
 
 
 def _look(spec: ModelSpec, state: CareState) -> Answer:
@@ -357,39 +294,6 @@ def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
         learned_rows=reign.revision.rows,
     )
     return launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
-
-
-def _new_version(
-    spec: ModelSpec, state: CareState, order: Judge, verdict: Verdict, now: float
-) -> Version:
-    return Version(
-        model=spec.name,
-        number=state.next_version,
-        members=_crowned(spec, state, order, verdict),
-        verdict=verdict,
-        study=order.study,
-        parent=0 if state.reign is None else state.reign.version.number,
-        created_at=now,
-    )
-
-
-def _crowned(
-    spec: ModelSpec, state: CareState, order: Judge, verdict: Verdict
-) -> tuple[Member, ...]:
-    """The members of the version that won, or of the first one."""
-    most = spec.serve.max_members
-    if state.reign is not None:
-        # What was imported cannot be refitted with the others: it was met alone, and goes.
-        others = () if is_imported(state.reign) else members(state.reign)
-        return ensemble.joined(others, order.challenger, most)
-    return ensemble.founded(
-        spec.task,
-        state.labelled,
-        most,
-        classes=state.classes,
-        squares=is_squared(spec.metric),
-        is_constant_better=not verdict.is_promoted,
-    )
 
 
 def _counted(state: CareState, fact: Arrived) -> CareState:

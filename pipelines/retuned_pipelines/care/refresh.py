@@ -95,8 +95,7 @@ def refit(
         compared=probation.compared_until(reign),
     )
     if shadow is not None:
-        standing = None if serving is None else serving.standing
-        members = probation.alone(spec, state, shadow, version, standing)
+        members = probation.alone(spec, state, shadow, version, order.standing)
         order = replace(order, shadow_members=members)
     return launch(state, order)
 

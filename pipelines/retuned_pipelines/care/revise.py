@@ -48,8 +48,7 @@ def shadowed(spec: ModelSpec, order: Refit, fact: Fitted) -> Shadow | None:
 
 def _fitted(order: Refit, shadow: Shadow) -> list[int]:
     """Positions of the shadow's members that a refit fitted, for the champion or alone."""
-    standing = None if order.serving is None else order.serving.standing
-    others = shared(shadow, order.version, standing)
+    others = shared(shadow, order.version, order.standing)
     return [mine for mine, its in others.items() if its in order.members] + [*order.shadow_members]
 
 
