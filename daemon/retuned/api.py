@@ -6,6 +6,7 @@ import getpass
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import httpx
 
@@ -52,6 +53,11 @@ def api_of(url: str | None, env_file: Path | None) -> Api:
     if url:
         return Api(url)
     return Api(load(env_file).http.listen if env_file else DEFAULT)
+
+
+def path_of(model: str, *rest: object) -> str:
+    """Where a model is asked about; what is no model's name stays one name, which nobody has."""
+    return "/".join(("/v1/models", quote(model, safe=""), *map(str, rest)))
 
 
 def who() -> str:

@@ -10,9 +10,10 @@ import numpy as np
 from retuned.errors import PermanentError
 from retuned_pipelines.contrast.recipes import RecipeDiff, recipe_diff
 from retuned_pipelines.contrast.scores import MIN_ROWS, ROWS, Scores, impossible, scores, too_few
-from retuned_pipelines.contrast.training import TrainingDrift, evenly, training_drift
+from retuned_pipelines.contrast.training import TrainingDrift, training_drift
 from retuned_pipelines.fitting import aligned, encoded_target
 from retuned_pipelines.version import Shadow
+from retuned_pipelines.window import evenly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +125,7 @@ def _unseen(log: RowLog, after: int) -> Window:
         if len(known) == LOOKED_BACK:
             is_known |= is_older & (came.time <= known.time.min())
         came = came.take(np.flatnonzero(~is_known))
-    return evenly(came, ROWS)
+    return came.take(evenly(len(came), ROWS))
 
 
 def _span(revision: Revision) -> tuple[int, int, int]:
@@ -138,7 +139,8 @@ def _learned(log: RowLog, span: tuple[int, int, int], most: int) -> Window:
     known = log.matured(first - 1, as_of, most=most) if last else None
     if known is None:
         return log.window(newest=0)
-    return evenly(known.take(np.flatnonzero((known.seq >= first) & (known.seq <= last))), most)
+    known = known.take(np.flatnonzero((known.seq >= first) & (known.seq <= last)))
+    return known.take(evenly(len(known), most))
 
 
 def _loaded(registry: Registry, stage: Stage, side: Side) -> Champion:

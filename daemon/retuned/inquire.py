@@ -6,7 +6,7 @@ import json
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from retuned.api import api_of, who
+from retuned.api import api_of, path_of, who
 from retuned.errors import TransientError
 from retuned.screen import screen, visible
 from retuned.show import show
@@ -92,7 +92,7 @@ def _wished(
     api = api_of(args.url, args.env_file)
     try:
         body = {"who": who(), "reason": args.reason, **more}
-        return api.post(f"/v1/models/{args.model}/{what}", body)
+        return api.post(path_of(args.model, what), body)
     finally:
         api.close()
 
@@ -105,7 +105,7 @@ def resend(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        found = api.post(f"/v1/models/{args.model}/quarantine/resend", {"all": True})
+        found = api.post(path_of(args.model, "quarantine/resend"), {"all": True})
     finally:
         api.close()
     if args.json:
@@ -124,7 +124,7 @@ def clear(args: Namespace) -> None:
     """
     api = api_of(args.url, args.env_file)
     try:
-        found = api.delete(f"/v1/models/{args.model}/quarantine")
+        found = api.delete(path_of(args.model, "quarantine"))
     finally:
         api.close()
     if args.json:
@@ -138,9 +138,9 @@ def _path(args: Namespace) -> str:
     if model is None:
         return "/v1/models"
     if args.question in {"status", "models"}:
-        return f"/v1/models/{model}"
+        return path_of(model)
     which = getattr(args, "which", None)
-    return f"/v1/models/{model}/{args.question}" + (f"/{which}" if which else "")
+    return path_of(model, args.question, *([which] if which else []))
 
 
 def _query(args: Namespace) -> dict[str, object]:

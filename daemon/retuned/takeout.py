@@ -7,7 +7,7 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from retuned.api import api_of, who
+from retuned.api import api_of, path_of, who
 from retuned.errors import ConfigError, PermanentError
 from retuned.tell import recipe_in_words
 
@@ -34,9 +34,9 @@ def export(args: Namespace) -> int:
         raise ConfigError(message)
     query: dict[str, object] = {"format": args.format}
     if number is None:
-        path = f"/v1/models/{model}/champion/artifact"
+        path = path_of(model, "champion/artifact")
     else:
-        path = f"/v1/models/{model}/versions/{number}/artifact"
+        path = path_of(model, "versions", number, "artifact")
         query |= {} if revision is None else {"revision": revision}
     api = api_of(args.url, args.env_file)
     try:
@@ -62,7 +62,7 @@ def bring(args: Namespace) -> int:
         raise ConfigError(message) from error
     api = api_of(args.url, args.env_file)
     try:
-        found = api.upload(f"/v1/models/{args.model}/versions", data, who=who(), reason=args.reason)
+        found = api.upload(path_of(args.model, "versions"), data, who=who(), reason=args.reason)
     finally:
         api.close()
     print(
@@ -88,9 +88,7 @@ def reproduce(args: Namespace) -> int:
     query = "" if revision is None else f"?revision={revision}"
     api = api_of(args.url, args.env_file)
     try:
-        found = api.post(
-            f"/v1/models/{model}/versions/{number}/reproduce{query}", {}, wait_s=FITS_S
-        )
+        found = api.post(path_of(model, "versions", number, f"reproduce{query}"), {}, wait_s=FITS_S)
     finally:
         api.close()
     if args.json:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from retuned_pipelines.models.families import SERVED
 from retuned_pipelines.models.family import Plan
 from retuned_pipelines.models.layout import Layout
+from retuned_pipelines.window import evenly
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +122,7 @@ def learned(past: Past, window: Window, changed_seq: int = 0) -> tuple[Window, N
             known = known.take(after)
     age = np.arange(len(known) - 1, -1, -1, dtype=np.float64)
     if past.sample_rows is not None and len(known) > past.sample_rows:
-        kept = np.linspace(0, len(known) - 1, past.sample_rows).astype(np.int64)
+        kept = evenly(len(known), past.sample_rows)
         known, age = known.take(kept), age[kept]
     return known, age
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from retuned_pipelines.evaluate.metrics import bounded_losses
 from retuned_pipelines.weights import BLOCKS
+from retuned_pipelines.window import evenly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def sampled(came: Window | None) -> Window | None:
         return None
     if len(came) <= MAX_SCORED:
         return came
-    even = np.linspace(0, len(came) - 1, MAX_SCORED).astype(np.int64)
+    even = evenly(len(came), MAX_SCORED)
     return came.take(np.union1d(even, [int(came.label_seq.argmax())]))
 
 

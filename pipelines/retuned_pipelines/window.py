@@ -120,6 +120,13 @@ class Window:
         )
 
 
+def evenly(size: int, most: int) -> NDArray[np.int64]:
+    """At most so many positions of a window of that size, evenly spaced, both ends among them."""
+    if size <= most:
+        return np.arange(size)
+    return np.linspace(0, size - 1, most).astype(np.int64)
+
+
 def known_at(window: Window) -> NDArray[np.int64]:
     """How many of the window's rows had arrived when each row's label became known.
 

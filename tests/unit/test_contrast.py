@@ -12,7 +12,7 @@ from tests.samples import window_of
 from retuned_pipelines.contrast import scores as scoring
 from retuned_pipelines.contrast.recipes import RecipeDiff, recipe_diff
 from retuned_pipelines.contrast.scores import MIN_ROWS, Scores, impossible, too_few
-from retuned_pipelines.contrast.training import STRONGEST, evenly, training_drift
+from retuned_pipelines.contrast.training import STRONGEST, training_drift
 from retuned_pipelines.evaluate.metrics import score
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Task
@@ -229,13 +229,6 @@ def test_rows_that_are_gone_are_told() -> None:
     )
     assert "left one learned from is kept" in found.told
     assert found.left.looked_at == 0
-
-
-def test_a_sample_is_spread_evenly() -> None:
-    rows = window_of({"x": np.arange(1000.0)}, np.zeros(1000))
-    some = evenly(rows, 11).time
-    assert some.tolist() == [0, 99, 199, 299, 399, 499, 599, 699, 799, 899, 999]
-    assert evenly(rows, 2000) is rows
 
 
 def test_of_a_model_from_elsewhere_the_rows_are_not_known() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.samples import delayed, mixed, window_of
 
 from retuned_pipelines.schema import Schema, Task
-from retuned_pipelines.window import Window, known_at
+from retuned_pipelines.window import Window, evenly, known_at
 
 
 def ids(window: Window) -> list[str]:
@@ -116,3 +116,8 @@ def test_a_schema_says_the_same_after_json_and_its_order_counts() -> None:
     schema = mixed(Task.REGRESSION, 2).schema
     assert Schema.from_json(schema.to_json()) == schema
     assert Schema(schema.features[::-1]).digest != schema.digest
+
+
+def test_positions_are_spread_evenly_from_end_to_end() -> None:
+    assert evenly(1000, 11).tolist() == [0, 99, 199, 299, 399, 499, 599, 699, 799, 899, 999]
+    assert evenly(3, 2000).tolist() == [0, 1, 2]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from retuned.api import api_of
+from retuned.api import api_of, path_of
 from retuned.backfill.bookmark import Bookmark, Errand, Tally
 from retuned.backfill.reading import pieces_of
 from retuned.backfill.sender import Sender
@@ -42,7 +42,7 @@ def main(args: Namespace) -> int:
     api = api_of(args.url, args.env_file)
     cargo = "labels" if args.labels else "rows"
     try:
-        api.get(f"/v1/models/{args.model}")
+        api.get(path_of(args.model))
         errand = _errand(args.file, api.address, args.model, cargo)
         tally = _send(api, args, Bookmark(args.file, errand), cargo)
     finally:
@@ -59,7 +59,7 @@ def _send(api: Api, args: Namespace, bookmark: Bookmark, cargo: str) -> Tally:
     position, tally = (0, Tally()) if args.restart else bookmark.load()
     if position:
         _say(f"Going on after {tally.sent:,} {cargo}; --restart begins again.")
-    post = partial(api.send, f"/v1/models/{args.model}/{cargo}")
+    post = partial(api.send, path_of(args.model, cargo))
     sender = Sender(post, tally, wait=time.sleep)
     opened = pieces_of(args.file, position=position, first=tally.sent, batch_rows=args.batch_rows)
     keep = _Keeping(bookmark)

@@ -144,7 +144,8 @@ class _Limit:
     @property
     def problem(self) -> Problem:
         size = f"{self.size // 1_000_000} MB (RETUNED_HTTP__{self.key})"
-        return Problem(413, "too-large", f"the body is larger than {size}: send it in parts")
+        told = f"the body is larger than {size}: send rows in parts, or allow a model of that size"
+        return Problem(413, "too-large", told)
 
 
 def _limit(path: str, headers: Headers, room: Room) -> _Limit:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from retuned_pipelines.drift.inputs import measure_inputs
 
 if TYPE_CHECKING:
@@ -73,13 +71,6 @@ class TrainingDrift:
     def to_json(self) -> dict[str, Any]:
         """JSON form."""
         return asdict(self)
-
-
-def evenly(window: Window, rows: int) -> Window:
-    """So many rows of a window at the most, evenly spaced in time."""
-    if len(window) <= rows:
-        return window
-    return window.take(np.linspace(0, len(window) - 1, rows).astype(np.int64))
 
 
 def training_drift(
