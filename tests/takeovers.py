@@ -6,7 +6,7 @@ import hashlib
 
 from tests.reigns import VERDICT
 
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.registry.pointer import Crowned
 from retuned.registry.signing import SigningKey
 from retuned.registry.versions import Registry

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from retuned.custody import Finding
 from retuned.errors import RetunedError, TransientError
-from retuned.registry.events import EventKind
-from retuned.registry.fencing import Fenced
+from retuned.registry.history.events import EventKind
+from retuned.registry.lease.fencing import Fenced
 from retuned.registry.signing import Forged
 from retuned_pipelines.care.orders import Notify
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from retuned.custody import Custody
     from retuned.keeper import Keeper
-    from retuned.registry.event_log import EventLog
+    from retuned.registry.history.event_log import EventLog
     from retuned_pipelines.spec import ModelSpec
 
 _log = logging.getLogger(__name__)

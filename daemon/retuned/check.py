@@ -8,13 +8,13 @@ from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from retuned.errors import ConfigError, RetunedError, TransientError
-from retuned.registry.archive import looked_at
-from retuned.registry.chain import BEGINNING
 from retuned.registry.connect import connect, ping, translated
+from retuned.registry.history.archive import looked_at
+from retuned.registry.history.chain import BEGINNING
+from retuned.registry.history.stream import verified
 from retuned.registry.inspection import inspected
 from retuned.registry.server import EmbeddedRedis, find_binary
 from retuned.registry.signing import SigningKey
-from retuned.registry.stream import verified
 from retuned.settings import load, load_models
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.history.events import Event, EventKind, new_event_id
 from retuned.registry.signing import Forged, UnknownKey
 
 if TYPE_CHECKING:

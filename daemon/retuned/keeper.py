@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from retuned.errors import Interrupted, RetunedError, TransientError
 from retuned.ingest.intake import NoModel
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.history.events import Event, EventKind, new_event_id
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care import react
 from retuned_pipelines.care.facts import Abandoned, Arrived, Fact, Measured

@@ -9,16 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError
-from retuned.registry.events import EventKind
-from retuned.registry.tenure import Role, Tenure
+from retuned.registry.history.events import EventKind
+from retuned.registry.lease.tenure import Role, Tenure
 from retuned_pipelines.care.orders import Notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from retuned.keeper import Keeper
-    from retuned.registry.shared_tenures import SharedTenures
-    from retuned.registry.tenure import Term
+    from retuned.registry.lease.shared_tenures import SharedTenures
+    from retuned.registry.lease.tenure import Term
 
 _log = logging.getLogger(__name__)
 

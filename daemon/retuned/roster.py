@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from retuned.custody import Turns
 from retuned.errors import RetunedError, TransientError
-from retuned.registry.fencing import Fenced
+from retuned.registry.lease.fencing import Fenced
 from retuned.registry.signing import Forged
 from retuned.runtime.lanes import Lane
 from retuned_pipelines.care.facts import Ticked

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from retuned.custody import Custody, Turns
 from retuned.errors import PermanentError, RetunedError
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.registry.pins import Pin
 from retuned.registry.signing import Forged
 from retuned.registry.takeover import Conflict

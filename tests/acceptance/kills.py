@@ -22,7 +22,7 @@ from tests.takeovers import KEY, MODEL, event, revision, version
 
 from retuned.registry import artifacts as store
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis

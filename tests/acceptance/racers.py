@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tests.takeovers import DATA, KEY, MODEL, digest, event, revision, version
 
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.takeover import Conflict
 from retuned.registry.versions import Registry
 

@@ -13,7 +13,7 @@ from redis import Redis
 from tests.takeovers import KEY
 
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.studies import StudyBook
 from retuned.registry.versions import Registry

@@ -16,7 +16,7 @@ from tests.takeovers import MODEL
 
 from retuned.registry import keys
 from retuned.registry.connect import connect
-from retuned.registry.leases import LeaseBook, Party, Wish
+from retuned.registry.lease.leases import LeaseBook, Party, Wish
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -16,11 +16,12 @@ import pytest
 from redis import Redis
 from tests.takeovers import KEY, MODEL, event, publish
 
-from retuned.registry import event_log, keys
+from retuned.registry import keys
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
-from retuned.registry.events import Event
-from retuned.registry.forward import Forwarder
+from retuned.registry.history import event_log
+from retuned.registry.history.event_log import EventLog
+from retuned.registry.history.events import Event
+from retuned.registry.history.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.pins import Pin
 from retuned.registry.server import EmbeddedRedis

@@ -13,7 +13,7 @@ from tests.takeovers import KEY, MODEL, digest, event, publish
 
 from retuned.errors import PermanentError
 from retuned.registry import keys
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.pins import NotPinned, Pin
 from retuned.registry.pointer import Crowned
 from retuned.registry.signing import SigningKey, UnknownKey, drop_older, rotate

@@ -14,16 +14,16 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish, revision, 
 
 from retuned.errors import PermanentError, TransientError
 from retuned.registry import artifacts, keys
-from retuned.registry.event_log import EventLog
-from retuned.registry.fencing import Fenced
-from retuned.registry.leases import Found, LeaseBook, Party, Wish
+from retuned.registry.history.event_log import EventLog
+from retuned.registry.lease.fencing import Fenced
+from retuned.registry.lease.leases import Found, LeaseBook, Party, Wish
+from retuned.registry.lease.shared_tenures import SharedTenures
+from retuned.registry.lease.tenure import Role, Term
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.shared_tenures import SharedTenures
 from retuned.registry.takeover import Outcome, Takeover
-from retuned.registry.tenure import Role, Term
 from retuned.registry.versions import Registry
 from retuned.runtime.clock import VirtualClock
 

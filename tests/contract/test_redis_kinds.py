@@ -20,17 +20,18 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish
 
 from retuned.demo.daemon import free_port
 from retuned.errors import PermanentError, TransientError
-from retuned.registry import event_log, keys
+from retuned.registry import keys
 from retuned.registry.connect import connect, ping, translated
-from retuned.registry.event_log import EventLog
+from retuned.registry.history import event_log
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.inspection import inspected
-from retuned.registry.leases import LeaseBook, Party
+from retuned.registry.lease.leases import LeaseBook, Party
+from retuned.registry.lease.shared_tenures import SharedTenures
+from retuned.registry.lease.tenure import Term
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.shared_tenures import SharedTenures
 from retuned.registry.studies import StudyBook, StudyRecord
-from retuned.registry.tenure import Term
 from retuned.registry.versions import Registry
 from retuned.settings import RedisSettings
 from retuned_pipelines.care.orders import Boundary

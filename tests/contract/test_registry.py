@@ -17,8 +17,8 @@ from retuned.errors import ConfigError, PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.artifacts import CHUNK_BYTES
 from retuned.registry.connect import connect, ping, translated
-from retuned.registry.event_log import EventLog
-from retuned.registry.forward import Forwarder
+from retuned.registry.history.event_log import EventLog
+from retuned.registry.history.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis

@@ -10,7 +10,7 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish, revision, 
 
 from retuned.errors import PermanentError
 from retuned.registry import keys
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import Pin
 from retuned.registry.shelf import NoVersion

@@ -17,7 +17,7 @@ from tests.takeovers import DATA, KEY, MODEL, digest, event, publish, revision, 
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.artifacts import CHUNK_BYTES
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting
 from retuned.registry.pointer import CHAMPION, Crowned, Stale, canonical

@@ -20,7 +20,7 @@ from retuned.http.desk import Desk
 from retuned.ingest.body import Room
 from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
-from retuned.registry.tenure import Alone, Tenures
+from retuned.registry.lease.tenure import Alone, Tenures
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 

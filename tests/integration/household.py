@@ -13,9 +13,9 @@ from retuned.auditing import Auditing
 from retuned.ingest.parse import JSON, parse_labels, parse_rows
 from retuned.keeper import Keeper
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
-from retuned.registry.events import Event
-from retuned.registry.forward import Forwarder
+from retuned.registry.history.event_log import EventLog
+from retuned.registry.history.events import Event
+from retuned.registry.history.forward import Forwarder
 from retuned.registry.journal import Journal
 from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook

@@ -29,7 +29,7 @@ from tests.integration.door import FEATURE, Door, world
 from retuned.cli import FAILED, OK, USAGE, main
 from retuned.exchange.again import Finding
 from retuned.registry import keys
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.registry.pointer import Crowned
 from retuned.registry.shelf import Sealed
 from retuned.runtime.libraries import libraries

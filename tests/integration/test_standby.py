@@ -16,11 +16,11 @@ from tests.integration.test_main_job import SPEC, world
 from retuned.auditing import Auditing
 from retuned.leasing import Leasing
 from retuned.registry import keys
-from retuned.registry.leases import LeaseBook, Party, Wish
+from retuned.registry.lease.leases import LeaseBook, Party, Wish
+from retuned.registry.lease.shared_tenures import SharedTenures
+from retuned.registry.lease.tenure import Role, Term
 from retuned.registry.memory import Fleeting
 from retuned.registry.server import EmbeddedRedis
-from retuned.registry.shared_tenures import SharedTenures
-from retuned.registry.tenure import Role, Term
 
 MODEL = SPEC.name
 TERM = Term(lease_s=30)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.takeovers import KEY, MODEL
 
-from retuned.registry.chain import (
+from retuned.registry.history.chain import (
     BEGINNING,
     Checkpoint,
     Entry,

@@ -17,9 +17,9 @@ from tests.takeovers import DATA, digest, event, publish
 
 from retuned.check import check
 from retuned.registry import keys
-from retuned.registry.chain import BEGINNING, linked
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.chain import BEGINNING, linked
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.journal import Journal
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.signing import SigningKey, rotate

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from tests.takeovers import KEY
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.chain import BEGINNING, linked
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.history.chain import BEGINNING, linked
+from retuned.registry.history.events import Event, EventKind, new_event_id
 from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting, Memory
 from retuned.runtime.clock import VirtualClock
@@ -32,7 +32,7 @@ JSON = st.recursive(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.registry.journal import Journal
 from retuned.registry.memory import Fleeting, Memory
 from retuned.runtime.clock import SystemClock

@@ -11,9 +11,9 @@ from tests.reigns import reign_of
 
 from retuned.errors import PermanentError, RetunedError, TransientError
 from retuned.keeper import ATTEMPTS, Keeper
-from retuned.registry.events import Event
-from retuned.registry.fencing import Fenced
+from retuned.registry.history.events import Event
 from retuned.registry.journal import Journal
+from retuned.registry.lease.fencing import Fenced
 from retuned.runtime.clock import VirtualClock
 from retuned.runtime.lanes import InlineLanes
 from retuned_pipelines.care.facts import Arrived, Called, Fact, Judged

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from retuned.leasing import told
-from retuned.registry.tenure import Role, Tenure
+from retuned.registry.lease.tenure import Role, Tenure
 from retuned.show import show
 from retuned.tell import lease_in_words, tell
 

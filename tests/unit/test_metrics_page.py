@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.runtime.metrics import Metrics
 from retuned_pipelines.recipe import Recipe
 from retuned_pipelines.search.trial import Cost, Origin, Trial

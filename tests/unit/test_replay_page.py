@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from retuned.demo.run import count_fits
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.events import Event, EventKind
 from retuned.replay import page
 from retuned.replay.history import PERIOD_US, History
 from retuned.replay.outcome import Life, Outcome, Policy

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from tests.takeovers import KEY, MODEL
 
-from retuned.registry.archive import Archive
-from retuned.registry.chain import BEGINNING, Checkpoint, link_of, linked
-from retuned.registry.events import Event, EventKind
+from retuned.registry.history.archive import Archive
+from retuned.registry.history.chain import BEGINNING, Checkpoint, link_of, linked
+from retuned.registry.history.events import Event, EventKind
+from retuned.registry.history.timeline import Live, live_at, name_of
 from retuned.registry.journal import Journal
-from retuned.registry.timeline import Live, live_at, name_of
 from retuned.runtime.clock import VirtualClock
 from retuned.tell import live_in_words
 

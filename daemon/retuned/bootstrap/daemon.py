@@ -21,8 +21,8 @@ from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
 from retuned.leasing import Leasing
 from retuned.registry.connect import ping
-from retuned.registry.forward import Forwarder
-from retuned.registry.tenure import Alone, Role, Term
+from retuned.registry.history.forward import Forwarder
+from retuned.registry.lease.tenure import Alone, Role, Term
 from retuned.roster import Roster
 from retuned.runtime.lanes import ThreadLanes
 from retuned.runtime.metrics import Metrics

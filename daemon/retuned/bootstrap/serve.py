@@ -14,8 +14,8 @@ from retuned.bootstrap.daemon import build
 from retuned.bootstrap.stores import Place
 from retuned.http import server
 from retuned.http.entrance import Entrance
+from retuned.registry.lease.tenure import Term
 from retuned.registry.server import EmbeddedRedis, kept
-from retuned.registry.tenure import Term
 from retuned.runtime import logs
 from retuned.runtime.lock import StateLock
 from retuned.runtime.notify import Systemd, stay_alive

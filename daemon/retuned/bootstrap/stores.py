@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.registry.connect import connect
-from retuned.registry.event_log import EventLog
+from retuned.registry.history.event_log import EventLog
 from retuned.registry.journal import Journal
-from retuned.registry.leases import LeaseBook, Party
-from retuned.registry.shared_tenures import SharedTenures
+from retuned.registry.lease.leases import LeaseBook, Party
+from retuned.registry.lease.shared_tenures import SharedTenures
+from retuned.registry.lease.tenure import Alone, Term
 from retuned.registry.signing import SigningKey
 from retuned.registry.studies import StudyBook
-from retuned.registry.tenure import Alone, Term
 from retuned.registry.versions import Registry
 from retuned.rows.house import RowLogs
 from retuned.runtime.clock import SystemClock

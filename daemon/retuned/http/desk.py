@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from retuned.http.problems import Problem, not_the_holder, rows_elsewhere
 from retuned.keeper import under_care
-from retuned.registry.tenure import Role
+from retuned.registry.lease.tenure import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from retuned.ingest.body import Room
     from retuned.ingest.intake import Intake
     from retuned.keeper import Keeper
-    from retuned.registry.event_log import EventLog
+    from retuned.registry.history.event_log import EventLog
     from retuned.registry.journal import Journal
+    from retuned.registry.lease.tenure import Tenure, Tenures
     from retuned.registry.studies import StudyBook
-    from retuned.registry.tenure import Tenure, Tenures
     from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog

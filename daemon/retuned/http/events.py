@@ -13,7 +13,7 @@ from retuned.errors import TransientError
 from retuned.http.answer import answer
 from retuned.http.history import Limit  # noqa: TC001 (as below)
 from retuned.http.problems import Problem
-from retuned.registry.timeline import live_at
+from retuned.registry.history.timeline import live_at
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from retuned.errors import RetunedError
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.registry.tenure import Role
+from retuned.registry.lease.tenure import Role
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk

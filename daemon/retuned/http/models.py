@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from retuned.http.desk import Desk
     from retuned.keeper import Keeper
+    from retuned.registry.lease.tenure import Tenure
     from retuned.registry.pins import Pin
-    from retuned.registry.tenure import Tenure
     from retuned_pipelines.schema import Schema
     from retuned_pipelines.spec import ModelSpec
     from retuned_pipelines.version import Version

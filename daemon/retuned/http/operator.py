@@ -10,8 +10,8 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 
 from retuned.http.answer import answer
 from retuned.http.problems import Problem
-from retuned.registry.events import EventKind
-from retuned.registry.tenure import Role
+from retuned.registry.history.events import EventKind
+from retuned.registry.lease.tenure import Role
 from retuned_pipelines.care.facts import Called
 from retuned_pipelines.care.orders import Notify
 

@@ -9,7 +9,7 @@ from starlette.responses import Response  # noqa: TC002 (FastAPI resolves annota
 
 from retuned.http.answer import answer
 from retuned.http.operator import Wish
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.history.events import Event, EventKind, new_event_id
 from retuned.registry.pins import Pin
 
 if TYPE_CHECKING:

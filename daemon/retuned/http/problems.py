@@ -16,7 +16,7 @@ from retuned.exchange.exchange import NotExportable, NotImportable
 from retuned.ingest.body import TooLarge
 from retuned.ingest.intake import NoModel
 from retuned.ingest.media import BadPayload, UnsupportedContent
-from retuned.registry.fencing import Fenced
+from retuned.registry.lease.fencing import Fenced
 from retuned.registry.pins import NotPinned
 from retuned.registry.shelf import NoVersion
 from retuned.rows.file import DiskFull
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
     from starlette.requests import Request
 
-    from retuned.registry.tenure import Tenure
+    from retuned.registry.lease.tenure import Tenure
 
 _log = logging.getLogger(__name__)
 

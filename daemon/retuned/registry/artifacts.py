@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError, TransientError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED, refusal
+from retuned.registry.lease.fencing import FENCED, REFUSED, refusal
 from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED, checked, refusal
+from retuned.registry.history.stream import RESEAL
+from retuned.registry.lease.fencing import FENCED, REFUSED, checked, refusal
 from retuned.registry.pointer import (
     CHAMPION,
     Crowned,
@@ -20,7 +21,6 @@ from retuned.registry.pointer import (
     read_pointer,
 )
 from retuned.registry.signing import Forged, UnknownKey
-from retuned.registry.stream import RESEAL
 from retuned.registry.takeover import Conflict, Outcome, Takeover
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from retuned.registry.event_log import EventLog
-    from retuned.registry.events import Event
-    from retuned.registry.fencing import Fence
+    from retuned.registry.history.event_log import EventLog
+    from retuned.registry.history.events import Event
+    from retuned.registry.lease.fencing import Fence
     from retuned.registry.memory import Memory
     from retuned.registry.signing import SigningKey
     from retuned_pipelines.version import Revision, Version

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from retuned.errors import PermanentError, TransientError
-from retuned.registry.archive import TABLES, Archive
+from retuned.registry.history.archive import TABLES, Archive
 from retuned.runtime.transaction import transaction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from retuned.registry.events import Event
+    from retuned.registry.history.events import Event
     from retuned.runtime.clock import Clock
 
 _TABLES = """

@@ -10,8 +10,8 @@ import orjson
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED, NoFence, refusal
-from retuned.registry.stream import APPENDING, CHECKING, HEAD
+from retuned.registry.history.stream import APPENDING, CHECKING, HEAD
+from retuned.registry.lease.fencing import FENCED, REFUSED, NoFence, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from redis import Redis
     from redis.commands.core import Script
 
-    from retuned.registry.event_log import EventLog
-    from retuned.registry.events import Event
-    from retuned.registry.fencing import Fence
+    from retuned.registry.history.event_log import EventLog
+    from retuned.registry.history.events import Event
+    from retuned.registry.lease.fencing import Fence
 
 PIN = (
     FENCED

@@ -12,9 +12,9 @@ from retuned.errors import PermanentError, TransientError
 from retuned.registry import artifacts as store
 from retuned.registry import keys, manifests
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED
+from retuned.registry.history.stream import APPENDING, CHECKING, HEAD
+from retuned.registry.lease.fencing import FENCED
 from retuned.registry.manifests import TEXT
-from retuned.registry.stream import APPENDING, CHECKING, HEAD
 from retuned.registry.takeover import Outcome
 from retuned_pipelines.retention import kept_versions
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from retuned.registry.event_log import EventLog
-    from retuned.registry.events import Event
-    from retuned.registry.fencing import Fence
+    from retuned.registry.history.event_log import EventLog
+    from retuned.registry.history.events import Event
+    from retuned.registry.lease.fencing import Fence
     from retuned.registry.pins import Pin, Pins
     from retuned.registry.pointer import Crowned
     from retuned.registry.signing import SigningKey

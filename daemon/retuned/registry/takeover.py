@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from retuned.errors import PermanentError
 from retuned.registry import keys
 from retuned.registry.connect import translated
-from retuned.registry.fencing import FENCED, REFUSED, refusal
+from retuned.registry.history.stream import APPENDING, CHECKING, HEAD
+from retuned.registry.lease.fencing import FENCED, REFUSED, refusal
 from retuned.registry.manifests import (
     TEXT,
     read_revision,
@@ -20,13 +21,12 @@ from retuned.registry.manifests import (
 )
 from retuned.registry.pointer import CHAMPION, canonical, pointer_text
 from retuned.registry.signing import Forged
-from retuned.registry.stream import APPENDING, CHECKING, HEAD
 
 if TYPE_CHECKING:
     from redis import Redis
 
-    from retuned.registry.event_log import EventLog
-    from retuned.registry.events import Event
+    from retuned.registry.history.event_log import EventLog
+    from retuned.registry.history.events import Event
     from retuned.registry.pointer import Crowned
     from retuned.registry.signing import SigningKey
     from retuned_pipelines.version import Revision, Version

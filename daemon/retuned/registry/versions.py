@@ -9,8 +9,8 @@ import orjson
 from retuned.registry import artifacts as store
 from retuned.registry import manifests
 from retuned.registry.champions import Champions
-from retuned.registry.event_log import EventLog
-from retuned.registry.fencing import NoFence, checked
+from retuned.registry.history.event_log import EventLog
+from retuned.registry.lease.fencing import NoFence, checked
 from retuned.registry.memory import Fleeting
 from retuned.registry.pins import NotPinned, Pin, Pins
 from retuned.registry.shelf import Shelf
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from retuned.registry.events import Event
-    from retuned.registry.fencing import Fence
+    from retuned.registry.history.events import Event
+    from retuned.registry.lease.fencing import Fence
     from retuned.registry.memory import Memory
     from retuned.registry.pointer import Crowned
     from retuned.registry.shelf import Sealed

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from retuned.registry.events import Event
+    from retuned.registry.history.events import Event
     from retuned.rows.log import RowLog
     from retuned.tune.executor import Call, Executor, Outcome
     from retuned_pipelines.search.trial import Trial

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from retuned.registry.events import Event
+    from retuned.registry.history.events import Event
     from retuned.replay.history import History
 
 USUAL = "refit_all"

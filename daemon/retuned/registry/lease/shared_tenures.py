@@ -8,16 +8,16 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, RetunedError
-from retuned.registry.case import Case, recalled
-from retuned.registry.fencing import Fenced
-from retuned.registry.leases import NOBODY, Found, Home, Party, Wish
+from retuned.registry.lease.case import Case, recalled
+from retuned.registry.lease.fencing import Fenced
+from retuned.registry.lease.leases import NOBODY, Found, Home, Party, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from retuned.registry.leases import LeaseBook
+    from retuned.registry.lease.leases import LeaseBook
+    from retuned.registry.lease.tenure import Tenure, Term
     from retuned.registry.memory import Memory
-    from retuned.registry.tenure import Tenure, Term
 
 
 class SharedTenures:

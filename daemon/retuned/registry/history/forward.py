@@ -11,7 +11,7 @@ from retuned.errors import RetunedError, TransientError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from retuned.registry.event_log import EventLog
+    from retuned.registry.history.event_log import EventLog
 
 _log = logging.getLogger(__name__)
 

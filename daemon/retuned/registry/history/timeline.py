@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from retuned.registry.events import REIGNING
+from retuned.registry.history.events import REIGNING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retuned.registry.archive import Archive
-    from retuned.registry.events import Event
+    from retuned.registry.history.archive import Archive
+    from retuned.registry.history.events import Event
 
 _TAKEOVERS = ("promoted", "rolled_back")
 _NO_REASON = {"pause", "resume"}

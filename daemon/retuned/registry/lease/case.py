@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from retuned.errors import RetunedError
-from retuned.registry.leases import NOBODY, NOWHERE, Found, Home, Party
-from retuned.registry.tenure import Role, Tenure
+from retuned.registry.lease.leases import NOBODY, NOWHERE, Found, Home, Party
+from retuned.registry.lease.tenure import Role, Tenure
 
 if TYPE_CHECKING:
     from retuned.registry.memory import Memory

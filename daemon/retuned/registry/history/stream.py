@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from retuned.errors import PermanentError
-from retuned.registry import chain, keys
-from retuned.registry.chain import BEGINNING, Checkpoint, Entry, Link, Reading, link_of
+from retuned.registry import keys
 from retuned.registry.connect import translated
+from retuned.registry.history import chain
+from retuned.registry.history.chain import BEGINNING, Checkpoint, Entry, Link, Reading, link_of
 from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from retuned.errors import PermanentError
-from retuned.registry.chain import BEGINNING, CHECKPOINT, Checkpoint, Entry, Link, read
-from retuned.registry.events import Event
+from retuned.registry.history.chain import BEGINNING, CHECKPOINT, Checkpoint, Entry, Link, read
+from retuned.registry.history.events import Event
 from retuned.registry.signing import Forged
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from retuned.registry.chain import Reading
+    from retuned.registry.history.chain import Reading
     from retuned.registry.signing import SigningKey
 
 TABLES = """

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from retuned.registry import chain
-from retuned.registry.chain import BEGINNING, Checkpoint, Link, link_of
-from retuned.registry.events import Event, EventKind, new_event_id
+from retuned.registry.history import chain
+from retuned.registry.history.chain import BEGINNING, Checkpoint, Link, link_of
+from retuned.registry.history.events import Event, EventKind, new_event_id
+from retuned.registry.history.stream import PAGE
 from retuned.registry.signing import Forged, UnknownKey
-from retuned.registry.stream import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from retuned.registry.archive import Archive
-    from retuned.registry.chain import Entry
+    from retuned.registry.history.archive import Archive
+    from retuned.registry.history.chain import Entry
+    from retuned.registry.history.stream import Stream
     from retuned.registry.signing import SigningKey
-    from retuned.registry.stream import Stream
     from retuned.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)

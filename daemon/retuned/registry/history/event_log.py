@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from retuned.errors import RetunedError, TransientError
-from retuned.registry import chain
-from retuned.registry.chain import Checkpoint, link_of
-from retuned.registry.events import EventKind
+from retuned.registry.history import chain
+from retuned.registry.history.chain import Checkpoint, link_of
+from retuned.registry.history.events import EventKind
+from retuned.registry.history.mending import Mending
+from retuned.registry.history.stream import MOVED, PAGE, Stream, verified
 from retuned.registry.journal import Journal
-from retuned.registry.mending import Mending
-from retuned.registry.stream import MOVED, PAGE, Stream, verified
 from retuned.runtime.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from retuned.registry.chain import Reading
-    from retuned.registry.events import Event
+    from retuned.registry.history.chain import Reading
+    from retuned.registry.history.events import Event
     from retuned.registry.signing import SigningKey
 
 KEPT = 100_000

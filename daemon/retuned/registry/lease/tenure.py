@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from retuned.registry.fencing import Fence
+from retuned.registry.lease.fencing import Fence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
