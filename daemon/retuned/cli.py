@@ -320,20 +320,20 @@ def _replay(args: argparse.Namespace) -> int:
 
 
 def _ask(args: argparse.Namespace) -> int:
-    from retuned.inquire import ask  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import ask  # noqa: PLC0415 (as above)
 
     return OK if ask(args) else FAILED
 
 
 def _adopt(args: argparse.Namespace) -> int:
-    from retuned.inquire import adopt  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import adopt  # noqa: PLC0415 (as above)
 
     adopt(args)
     return OK
 
 
 def _quarantine(args: argparse.Namespace) -> int:
-    from retuned.inquire import ask, clear, resend  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import ask, clear, resend  # noqa: PLC0415 (as above)
 
     (resend if args.resend else clear if args.clear else ask)(args)
     return OK
@@ -346,14 +346,14 @@ def _ingest(args: argparse.Namespace) -> int:
 
 
 def _pin(args: argparse.Namespace) -> int:
-    from retuned.inquire import pin  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import pin  # noqa: PLC0415 (as above)
 
     pin(args)
     return OK
 
 
 def _recall(args: argparse.Namespace) -> int:
-    from retuned.inquire import recall  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import recall  # noqa: PLC0415 (as above)
 
     recall(args)
     return OK
@@ -375,7 +375,7 @@ def _takeout(args: argparse.Namespace) -> int:
 
 
 def _wish(args: argparse.Namespace) -> int:
-    from retuned.inquire import wish  # noqa: PLC0415 (as above)
+    from retuned.terminal.inquire import wish  # noqa: PLC0415 (as above)
 
     wish(args)
     return OK

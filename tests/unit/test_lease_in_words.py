@@ -10,8 +10,8 @@ from rich.console import Console
 
 from retuned.leasing import told
 from retuned.registry.lease.tenure import Role, Tenure
-from retuned.show import show
 from retuned.tell import lease_in_words, tell
+from retuned.terminal.show import show
 
 HOLDER = {"role": "holder", "holder": "http://a", "home": "http://a", "has_rows": True}
 STANDBY = {"role": "standby", "holder": "http://a", "home": "http://a", "has_rows": False}

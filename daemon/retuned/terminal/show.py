@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from retuned.screen import put_table, short, visible
-from retuned.show_status import show_features, show_models, show_status
-from retuned.show_versions import show_version, show_versions
 from retuned.tell import chain_in_words, live_in_words, moment, recipe_in_words, tell
-from retuned.tell_contrast import contrast_in_words
+from retuned.terminal.contrast import contrast_in_words
+from retuned.terminal.status import show_features, show_models, show_status
+from retuned.terminal.versions import show_version, show_versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from retuned.api import api_of, path_of, who
 from retuned.errors import TransientError
 from retuned.screen import screen, visible
-from retuned.show import show
+from retuned.terminal.show import show
 
 if TYPE_CHECKING:
     from argparse import Namespace

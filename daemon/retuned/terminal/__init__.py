@@ -1,0 +1,1 @@
+"""Commands that ask a running daemon, and how its answers look in a terminal."""
