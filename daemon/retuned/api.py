@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import getpass
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import httpx
 
-from retuned.errors import PermanentError, RetunedError, TransientError
+from retuned.errors import PermanentError, TransientError, Unreachable
 from retuned.settings import load
 
 if TYPE_CHECKING:
+    from argparse import Namespace
     from collections.abc import Mapping
-    from pathlib import Path
 
 DEFAULT = "http://127.0.0.1:8420"
 
@@ -23,10 +24,6 @@ WAIT_S = 130.0
 """A report may take two minutes to render."""
 
 _UNIX = "unix:"
-
-
-class Unreachable(RetunedError):
-    """No daemon answers at the address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +41,14 @@ class Reply:
     retry_after: float | None
 
 
-def api_of(url: str | None, env_file: Path | None) -> Api:
-    """The daemon at an address, or where its settings say, or where it is by default.
+def api_of(args: Namespace) -> closing[Api]:
+    """The daemon at ``args.url``, or where the settings ``args.env_file`` say, or by default.
 
     Raises:
         ConfigError: the settings are wrong.
     """
-    if url:
-        return Api(url)
-    return Api(load(env_file).http.listen if env_file else DEFAULT)
+    where = args.url or (load(args.env_file).http.listen if args.env_file else DEFAULT)
+    return closing(Api(where))
 
 
 def path_of(model: str, *rest: object) -> str:
@@ -94,31 +90,31 @@ class Api:
             return False
 
     def get(self, path: str, **query: object) -> dict[str, Any]:
-        """Ask for something.
+        """Ask for something; what is None is not asked for.
 
         Raises:
             Unreachable: nobody answers.
             TransientError: not now.
             PermanentError: it is not there, or not allowed.
         """
-        return self._ask("GET", path, params={k: str(v) for k, v in query.items()})
+        return self._ask("GET", path, params=_params(query))
 
-    def post(self, path: str, body: object, *, wait_s: float = WAIT_S) -> dict[str, Any]:
-        """Send something and wait so long for the answer; errors as for `get`."""
-        return self._ask("POST", path, json=body, timeout=wait_s)
+    def post(
+        self, path: str, body: object, *, wait_s: float = WAIT_S, **query: object
+    ) -> dict[str, Any]:
+        """Send something and wait so long for the answer; else as `get`."""
+        return self._ask("POST", path, json=body, timeout=wait_s, params=_params(query))
 
     def download(self, path: str, **query: object) -> tuple[str, bytes]:
-        """Ask for a file: its name and its bytes; errors as for `get`."""
-        response = self._answer("GET", path, params={k: str(v) for k, v in query.items()})
+        """Ask for a file: its name and its bytes; else as `get`."""
+        response = self._answer("GET", path, params=_params(query))
         told = response.headers.get("content-disposition", "")
         return told.partition('filename="')[2].rstrip('"'), response.content
 
     def upload(self, path: str, data: bytes, **query: object) -> dict[str, Any]:
-        """Send a file; errors as for `get`."""
+        """Send a file; else as `get`."""
         kind = {"content-type": "application/octet-stream"}
-        params = {k: str(v) for k, v in query.items()}
-        response = self._answer("POST", path, params=params, content=data, headers=kind)
-        return dict(response.json())
+        return self._ask("POST", path, params=_params(query), content=data, headers=kind)
 
     def delete(self, path: str) -> dict[str, Any]:
         """Let something go; errors as for `get`."""
@@ -164,6 +160,10 @@ class Api:
         if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
             raise TransientError(message)
         raise PermanentError(message)
+
+
+def _params(query: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items() if value is not None}
 
 
 def _told(response: httpx.Response) -> str:

@@ -20,6 +20,10 @@ class TransientError(RetunedError):
         self.retry_after = retry_after
 
 
+class Unreachable(RetunedError):
+    """No daemon answers at the address."""
+
+
 class PermanentError(RetunedError):
     """Something that trying again does not mend."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from retuned.cli import _parser
 from retuned.settings import load
+from retuned.terminal.arguments import parser
 
 UNIT = Path(__file__).parents[2] / "systemd" / "retuned.service"
 
@@ -29,7 +29,7 @@ def test_the_command_is_one_that_the_command_line_knows(service: list[tuple[str,
     (command,) = values(service, "ExecStart")
     env, program, *arguments = shlex.split(command)
     assert (env, program) == ("/usr/bin/env", "retuned")
-    assert str(_parser().parse_args(arguments).env_file) == "/etc/retuned/retuned.env"
+    assert str(parser("").parse_args(arguments).env_file) == "/etc/retuned/retuned.env"
 
 
 def test_its_settings_are_accepted_and_fit_its_directories(

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retuned.api import Reply, Unreachable
+from retuned.api import Reply
 from retuned.backfill.bookmark import Bookmark, Errand, Tally
 from retuned.backfill.piece import Piece, TablePiece, TextPiece
 from retuned.backfill.reading import pieces_of
 from retuned.backfill.sender import PATIENCE_S, Sender
-from retuned.errors import PermanentError, TransientError
+from retuned.errors import PermanentError, TransientError, Unreachable
 
 TABLE = pa.table({"id": list(range(23)), "x": [n / 2 for n in range(23)]})
 LINES = [orjson.dumps(record) + b"\n" for record in TABLE.to_pylist()]

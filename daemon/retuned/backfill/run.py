@@ -39,14 +39,11 @@ def main(args: Namespace) -> int:
     Raises:
         RetunedError: it was not sent to its end; the same command goes on.
     """
-    api = api_of(args.url, args.env_file)
     cargo = "labels" if args.labels else "rows"
-    try:
+    with api_of(args) as api:
         api.get(path_of(args.model))
         errand = _errand(args.file, api.address, args.model, cargo)
         tally = _send(api, args, Bookmark(args.file, errand), cargo)
-    finally:
-        api.close()
     print(_summary(args.file, args.model, cargo, tally))
     for reason in tally.reasons:
         print(f"  {reason}")

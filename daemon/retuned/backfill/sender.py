@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from retuned.api import Unreachable
-from retuned.errors import PermanentError, TransientError
+from retuned.errors import PermanentError, TransientError, Unreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

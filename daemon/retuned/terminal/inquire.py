@@ -28,11 +28,8 @@ def ask(args: Namespace) -> bool:
     Raises:
         RetunedError: nobody answers, or what was asked for is not there.
     """
-    api = api_of(args.url, args.env_file)
-    try:
+    with api_of(args) as api:
         found = api.get(_path(args), **_query(args))
-    finally:
-        api.close()
     if args.json:
         print(json.dumps(found, indent=2))
     else:
@@ -47,8 +44,8 @@ def wish(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    found = _wished(args, args.wish)
-    print(f"{args.model}: {args.wish} accepted. {' '.join(found['reasons'])}".rstrip())
+    found = _wished(args, args.command)
+    print(f"{args.model}: {args.command} accepted. {' '.join(found['reasons'])}".rstrip())
 
 
 def adopt(args: Namespace) -> None:
@@ -59,9 +56,9 @@ def adopt(args: Namespace) -> None:
 
 def pin(args: Namespace) -> None:
     """Keep a version, or let it go; errors as for `wish`."""
-    found = _wished(args, f"versions/{args.version}/{args.wish}")
+    found = _wished(args, f"versions/{args.version}/{args.command}")
     pinned = ", ".join(str(number) for number in found["pinned"]) or "none"
-    print(f"{args.model}: {args.wish} of version {args.version} accepted. Pinned: {pinned}.")
+    print(f"{args.model}: {args.command} of version {args.version} accepted. Pinned: {pinned}.")
 
 
 def recall(args: Namespace) -> None:
@@ -70,14 +67,14 @@ def recall(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, it was refused, or it does not serve yet.
     """
-    which = {"version": args.version} if args.wish == "promote" else {}
-    found = _wished(args, f"{args.wish}?wait={_PATIENCE_S}", which)
+    which = {"version": args.version} if args.command == "promote" else {}
+    found = _wished(args, args.command, which, wait=_PATIENCE_S)
     if args.json:
         print(json.dumps(found, indent=2))
     if not found["is_serving"]:
         why = " ".join(found["troubles"]) or f"it is still under way after {_PATIENCE_S} s"
         message = (
-            f"{args.model}: {args.wish} to {found['name']} was accepted and waits: {why}. "
+            f"{args.model}: {args.command} to {found['name']} was accepted and waits: {why}. "
             f"'retuned status {args.model}' tells how it goes on"
         )
         raise TransientError(message)
@@ -86,15 +83,16 @@ def recall(args: Namespace) -> None:
 
 
 def _wished(
-    args: Namespace, what: str, more: Mapping[str, object] = MappingProxyType({})
+    args: Namespace,
+    what: str,
+    more: Mapping[str, object] = MappingProxyType({}),
+    *,
+    wait: int | None = None,
 ) -> dict[str, Any]:
     """Ask for something of a model, with who and why."""
-    api = api_of(args.url, args.env_file)
-    try:
+    with api_of(args) as api:
         body = {"who": who(), "reason": args.reason, **more}
-        return api.post(path_of(args.model, what), body)
-    finally:
-        api.close()
+        return api.post(path_of(args.model, what), body, wait=wait)
 
 
 def resend(args: Namespace) -> None:
@@ -103,11 +101,8 @@ def resend(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it cannot be taken now.
     """
-    api = api_of(args.url, args.env_file)
-    try:
+    with api_of(args) as api:
         found = api.post(path_of(args.model, "quarantine/resend"), {"all": True})
-    finally:
-        api.close()
     if args.json:
         print(json.dumps(found, indent=2))
         return
@@ -122,11 +117,8 @@ def clear(args: Namespace) -> None:
     Raises:
         RetunedError: nobody answers, or it was refused.
     """
-    api = api_of(args.url, args.env_file)
-    try:
+    with api_of(args) as api:
         found = api.delete(path_of(args.model, "quarantine"))
-    finally:
-        api.close()
     if args.json:
         print(json.dumps(found, indent=2))
         return
@@ -137,10 +129,10 @@ def _path(args: Namespace) -> str:
     model = getattr(args, "model", None)
     if model is None:
         return "/v1/models"
-    if args.question in {"status", "models"}:
+    if args.command in {"status", "models"}:
         return path_of(model)
     which = getattr(args, "which", None)
-    return path_of(model, args.question, *([which] if which else []))
+    return path_of(model, args.command, *([which] if which else []))
 
 
 def _query(args: Namespace) -> dict[str, object]:
@@ -148,9 +140,7 @@ def _query(args: Namespace) -> dict[str, object]:
         return {"limit": 1, "verify": True}
     if getattr(args, "at", None) is not None:
         return {"at": args.at}
-    names = ("limit", "left", "right")
-    given = {name: getattr(args, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: getattr(args, name, None) for name in ("limit", "left", "right")}
 
 
 def _shape(args: Namespace) -> str:
@@ -160,6 +150,6 @@ def _shape(args: Namespace) -> str:
         return "live"
     if getattr(args, "model", None) is None:
         return "models"
-    if args.question == "models":
+    if args.command == "models":
         return "one of models"
-    return f"one of {args.question}" if getattr(args, "which", None) else str(args.question)
+    return f"one of {args.command}" if getattr(args, "which", None) else str(args.command)

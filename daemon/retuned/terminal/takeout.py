@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
 
-OK, FAILED = 0, 1
-
 FITS_S = 4 * 3600.0
 """Fitting all members of a large model once more takes as long as it takes."""
 
 
-def export(args: Namespace) -> int:
+def export(args: Namespace) -> None:
     """Write a revision with its card into a folder, which must not hold anything yet.
 
     Raises:
@@ -32,24 +30,16 @@ def export(args: Namespace) -> int:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         message = f"{folder} is there already: name a folder that is empty or new"
         raise ConfigError(message)
-    query: dict[str, object] = {"format": args.format}
-    if number is None:
-        path = path_of(model, "champion/artifact")
-    else:
-        path = path_of(model, "versions", number, "artifact")
-        query |= {} if revision is None else {"revision": revision}
-    api = api_of(args.url, args.env_file)
-    try:
-        name, data = api.download(path, **query)
-    finally:
-        api.close()
+    which = ("champion",) if number is None else ("versions", number)
+    with api_of(args) as api:
+        path = path_of(model, *which, "artifact")
+        name, data = api.download(path, format=args.format, revision=revision)
     _unpack(data, folder)
     told = name.removesuffix(f"-{args.format}.zip").removeprefix(f"{model}-")
     print(f"{model} {told} is in {folder}; {folder / 'MODEL_CARD.md'} tells what it is.")
-    return OK
 
 
-def bring(args: Namespace) -> int:
+def bring(args: Namespace) -> None:
     """Let the daemon check a skops file and keep it as a version.
 
     Raises:
@@ -60,23 +50,16 @@ def bring(args: Namespace) -> int:
     except OSError as error:
         message = f"{args.file} cannot be read: {error.strerror}"
         raise ConfigError(message) from error
-    api = api_of(args.url, args.env_file)
-    try:
+    with api_of(args) as api:
         found = api.upload(path_of(args.model, "versions"), data, who=who(), reason=args.reason)
-    finally:
-        api.close()
     print(
         f"{args.model}: {args.file} is version {found['name']}; it answered the newest "
         f"{found['rows']:,} rows, and is not the champion."
     )
-    return OK
 
 
-def reproduce(args: Namespace) -> int:
-    """Tell whether a revision comes out the same when it is fitted once more.
-
-    Returns:
-        0 where all predictions are identical, else 1.
+def reproduce(args: Namespace) -> bool:
+    """Tell whether a revision comes out the same, to the last bit, when it is fitted once more.
 
     Raises:
         RetunedError: nobody answers, or there is no such revision.
@@ -85,17 +68,14 @@ def reproduce(args: Namespace) -> int:
     if number is None:
         message = f"name a version: {model}@VERSION, as 'retuned versions {model}' lists them"
         raise ConfigError(message)
-    query = "" if revision is None else f"?revision={revision}"
-    api = api_of(args.url, args.env_file)
-    try:
-        found = api.post(path_of(model, "versions", number, f"reproduce{query}"), {}, wait_s=FITS_S)
-    finally:
-        api.close()
+    with api_of(args) as api:
+        path = path_of(model, "versions", number, "reproduce")
+        found = api.post(path, {}, wait_s=FITS_S, revision=revision)
     if args.json:
         print(json.dumps(found, indent=2))
     else:
         _tell(found)
-    return OK if found["finding"] == "identical" else FAILED
+    return bool(found["finding"] == "identical")
 
 
 def named(text: str) -> tuple[str, int | None, int | None]:
