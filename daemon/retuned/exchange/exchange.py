@@ -8,11 +8,11 @@ import shutil
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from retuned.errors import PermanentError
 from retuned.exchange.again import Reproduced, members_again
-from retuned.exchange.work import BundleRequest, Foreign, ForeignRequest, Packed, pack, take
+from retuned.exchange.work import BundleRequest, ForeignRequest, Refused, pack, take
 from retuned.registry.shelf import Sealed
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from retuned.exchange.work import Foreign
     from retuned.registry.versions import Registry
     from retuned.rows.house import RowLogs
     from retuned.rows.log import RowLog
     from retuned.serve.stage import Stage
     from retuned.tune.bench import Bench
     from retuned_pipelines.spec import ModelSpec
+
+Asked = TypeVar("Asked")
+T = TypeVar("T")
 
 CHECKED_ROWS = 5000
 """Of the newest rows so many are predicted by a model that comes in."""
@@ -73,17 +77,15 @@ class Exchange:
             TransientError: the registry is away.
         """
         champion = self.stage.of(model)
-        if number is None and champion is None:
+        if champion is not None:
+            crowned = champion.crowned
+            name = crowned.version.number, crowned.revision.number
+            if number is None or (number, revision) == name:
+                return Sealed(version=crowned.version, revision=crowned.revision)
+        if number is None:
             message = f"{model} has no champion yet"
             raise NotExportable(message)
-        if champion is not None:
-            found = champion.crowned
-            if number is None or (number, revision) == (
-                found.version.number,
-                found.revision.number,
-            ):
-                return Sealed(version=found.version, revision=found.revision)
-        return self.registry.sealed(model, number or 0, revision)
+        return self.registry.sealed(model, number, revision)
 
     def pack(self, spec: ModelSpec, sealed: Sealed, form: Form) -> bytes:
         """Pack a revision as a zip of its files, card and program.
@@ -105,10 +107,7 @@ class Exchange:
                 python=platform.python_version(),
             )
             request = BundleRequest(manifest=manifest, folder=folder, form=form)
-            found: Packed = self._run(spec, pack, request, NotExportable)
-        if found.refused:
-            raise NotExportable(found.refused)
-        return found.data
+            return self._run(spec, pack, request, NotExportable)
 
     def bring(self, spec: ModelSpec, data: bytes) -> Foreign:
         """Check a skops file and keep it as an artifact that waits to be a version.
@@ -129,11 +128,7 @@ class Exchange:
                 request = ForeignRequest(
                     file=file, window=rows, task=spec.task, folder=self.bench.brought(spec.name)
                 )
-                found: Foreign = self._run(spec, take, request, NotImportable)
-        if found.refused:
-            message = f"the model cannot be imported: {found.refused}"
-            raise NotImportable(message)
-        return found
+                return self._run(spec, take, request, NotImportable)
 
     def reproduce(self, spec: ModelSpec, sealed: Sealed) -> Reproduced:
         """Fit a revision's members once more and compare them with what they were.
@@ -177,10 +172,11 @@ class Exchange:
     def _run(
         self,
         spec: ModelSpec,
-        function: Callable[[Any], Any],
-        request: object,
+        function: Callable[[Asked], T | Refused],
+        request: Asked,
         failure: type[PermanentError],
-    ) -> Any:  # noqa: ANN401 (what the function returns)
+    ) -> T:
+        """What a child process makes of a request, or why it makes nothing of it."""
         call = Call(
             function=function,
             request=request,
@@ -192,7 +188,10 @@ class Exchange:
         if outcome.error:
             message = f"{spec.name}: a child process failed with it: {outcome.error}"
             raise failure(message)
-        return outcome.value
+        if isinstance(outcome.value, Refused):
+            raise failure(outcome.value.why)
+        found: T = outcome.value
+        return found
 
     @contextmanager
     def _folder(self, model: str) -> Iterator[Path]:

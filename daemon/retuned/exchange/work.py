@@ -33,6 +33,13 @@ if TYPE_CHECKING:
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What was asked for cannot be, and why."""
+
+    why: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleRequest:
     """Pack a revision; its models are None, and loaded from the folder by their digests."""
@@ -42,15 +49,7 @@ class BundleRequest:
     form: Form
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
-    """A zip, or why the model cannot leave in the form that was asked for."""
-
-    data: bytes
-    refused: str = ""
-
-
-def pack(request: BundleRequest) -> Packed:
+def pack(request: BundleRequest) -> bytes | Refused:
     """Load a revision's members and pack them as a zip."""
     models = tuple(
         artifact.load((request.folder / name).read_bytes()) if name else None
@@ -59,8 +58,8 @@ def pack(request: BundleRequest) -> Packed:
     try:
         files = bundle(replace(request.manifest, models=models), request.form)
     except NoSuchForm as error:
-        return Packed(b"", str(error))
-    return Packed(_zipped(files))
+        return Refused(str(error))
+    return _zipped(files)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:
@@ -85,17 +84,24 @@ class ForeignRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """A model from elsewhere that can serve, or why it cannot."""
+    """A model from elsewhere that can serve.
 
-    recipe: Recipe | None = None
-    sha256: str = ""
-    schema_digest: str = ""
-    rows: int = 0
-    refused: str = ""
-    libraries: tuple[tuple[str, str], ...] = ()
+    Attributes:
+        recipe: names it.
+        sha256: its artifact's digest.
+        schema_digest: that of the features that it wants.
+        rows: how many it has answered.
+        libraries: name and version of those that loaded it.
+    """
+
+    recipe: Recipe
+    sha256: str
+    schema_digest: str
+    rows: int
+    libraries: tuple[tuple[str, str], ...]
 
 
-def take(request: ForeignRequest) -> Foreign:
+def take(request: ForeignRequest) -> Foreign | Refused:
     """Load a foreign model, let it predict, and write it as an artifact under its digest."""
     window = request.window.read()
     try:
@@ -104,7 +110,7 @@ def take(request: ForeignRequest) -> Foreign:
         # Once more by the way that it will be asked, out of the bytes that will be kept.
         _check(artifact.load(data), window)
     except ValueError as error:
-        return Foreign(refused=str(error))
+        return Refused(f"the model cannot be imported: {error}")
     digest = hashlib.sha256(data).hexdigest()
     write_durably(request.folder / digest, data)
     return Foreign(

@@ -17,8 +17,6 @@ from retuned_pipelines.care.orders import Shelve
 from retuned_pipelines.handout.manifest import Form
 
 if TYPE_CHECKING:
-    from retuned.exchange.again import Reproduced
-    from retuned.exchange.work import Foreign
     from retuned.http.desk import Desk
 
 AT_ONCE = 2
@@ -82,9 +80,7 @@ def _bring(desk: Desk, model: str, data: bytes, who: str, reason: str) -> Respon
     keeper = desk.keeper(model)
     if not data:
         raise Problem(422, "nothing-sent", "there is no skops file in the body")
-    found: Foreign = desk.exchange.bring(keeper.spec, data)
-    if found.recipe is None:
-        raise Problem(500, "internal", "the check said neither yes nor no")
+    found = desk.exchange.bring(keeper.spec, data)
     works = keeper.accept(
         Brought(
             now=desk.clock.now(),
@@ -112,7 +108,7 @@ def _reproduce(desk: Desk, model: str, number: int, revision: int | None) -> Res
     desk.must_have_rows(model)
     spec = desk.keeper(model).spec
     sealed = desk.exchange.sealed(model, number, revision)
-    found: Reproduced = desk.exchange.reproduce(spec, sealed)
+    found = desk.exchange.reproduce(spec, sealed)
     body = {
         "model": model,
         "name": sealed.revision.name,
