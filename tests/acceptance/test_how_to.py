@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -23,6 +24,20 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 DATA = files("retuned.demo") / "data" / "bike_sharing.parquet"
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder for sockets, whose paths are short: pytest's own ones are too long for them."""
+    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
+        yield Path(directory)
+
+
+def must_be_free(*ports: int) -> None:
+    """Ports that a guide names."""
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0, f"port {port} is in use: free it"
 
 
 def commands(guide: str) -> list[str]:
@@ -67,9 +82,11 @@ def test_every_command_of_is_it_worth_it_works(tmp_path: Path) -> None:
         assert expected in told, told
 
 
-def test_every_command_of_run_a_standby_works() -> None:
-    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
-        told = run(commands("run-a-standby.md"), Path(directory))
+def test_every_command_of_run_a_standby_works(short: Path) -> None:
+    must_be_free(8421, 8422, 8423)
+    blocks = commands("run-a-standby.md")
+    assert len(blocks) == 5
+    told = run(blocks, short)
     for expected in (
         '"accepted":1',
         "/problems/not-the-holder",
@@ -82,14 +99,11 @@ def test_every_command_of_run_a_standby_works() -> None:
         assert expected in told, f"{expected}\n{told}"
 
 
-def test_every_command_of_feed_rows_and_labels_works() -> None:
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"
+def test_every_command_of_feed_rows_and_labels_works(short: Path) -> None:
+    must_be_free(8420)
     blocks = commands("feed-rows-and-labels.md")
     assert len(blocks) == 6
-    # A socket's path is short: pytest's own temporary directories are too long for it.
-    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
-        told = run(blocks, Path(directory))
+    told = run(blocks, short)
     for expected in (
         '"accepted":2',
         '"accepted": 1',
@@ -103,8 +117,7 @@ def test_every_command_of_feed_rows_and_labels_works() -> None:
 def test_every_command_of_take_a_model_out_works(
     daemon: RealDaemon, history: Batch, tmp_path: Path
 ) -> None:
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"
+    must_be_free(8420)
     pq.write_table(pq.read_table(str(DATA)).slice(0, 2000), tmp_path / "history.parquet")
     daemon.port = 8420
     daemon.write_model("bikes", MODEL.replace("TRIALS=30", "TRIALS=2"))
@@ -171,14 +184,11 @@ def test_every_command_of_take_a_model_out_works(
     assert len(json.loads(back.stdout)["predictions"]) == 2
 
 
-def test_every_command_of_promote_and_roll_back_works() -> None:
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", 8420)) != 0, "port 8420 is in use: free it"
+def test_every_command_of_promote_and_roll_back_works(short: Path) -> None:
+    must_be_free(8420)
     blocks = commands("promote-and-roll-back.md")
     assert len(blocks) == 5
-    # A socket's path is short: pytest's own temporary directories are too long for it.
-    with tempfile.TemporaryDirectory(prefix="rt-") as directory:
-        told = run(blocks, Path(directory))
+    told = run(blocks, short)
     for expected in (
         "2 champion",
         "on probation beside version 1",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from tests.integration.door import Door, world
+from tests.integration.door import Door, feed, opened
 from tests.integration.household import Household
 
 from retuned.registry.server import EmbeddedRedis
@@ -27,20 +27,8 @@ BIKES = ModelSpec(
 )
 
 
-@contextmanager
-def _door(directory: Path) -> Iterator[Door]:
-    # A socket's path is short: pytest's own temporary directories are too long for it.
-    with ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-"))
-        redis = EmbeddedRedis(Path(name))
-        redis.start()
-        stack.callback(redis.stop)
-        house = Household(BIKES, directory, redis.socket)
-        stack.callback(house.close)
-        house.keeper.resume()
-        door = Door(house)
-        stack.callback(door.close)
-        yield door
+def _door(directory: Path) -> AbstractContextManager[Door]:
+    return opened(lambda redis: Household(BIKES, directory, redis))
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +53,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     """A daemon with a champion, a study, and a check with drift; tests leave it as it is."""
     with _door(tmp_path_factory.mktemp("grown")) as door:
         for first, last, shift in ((0, 600, 0.0), (600, 1200, 2.0)):
-            rows, labels = world(first, last, shift=shift)
-            assert door.post("/v1/models/bikes/rows", rows).is_success
-            assert door.post("/v1/models/bikes/labels", labels).is_success
-            door.house.settle()
+            feed(door, first, last, shift=shift)
         while door.house.forwarder.forward():
             pass
         yield door

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from retuned.ingest.body import Room
 from retuned.ingest.intake import Intake
 from retuned.keeper import Keeper, under_care
 from retuned.registry.lease.tenure import Alone, Tenures
+from retuned.registry.server import EmbeddedRedis
 from retuned.runtime.metrics import Metrics
 from retuned.tune.report import NoReport
 
@@ -157,6 +160,32 @@ class Door:
         self._begun.set()
         with suppress(asyncio.CancelledError):
             await self._task
+
+
+@contextmanager
+def opened(house_of: Callable[[str], Household]) -> Iterator[Door]:
+    """The real server on a house, which is made with the socket of a Redis of its own."""
+    # A socket's path is short: pytest's own temporary directories are too long for it.
+    with ExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-"))
+        redis = EmbeddedRedis(Path(name))
+        redis.start()
+        stack.callback(redis.stop)
+        house = house_of(redis.socket)
+        stack.callback(house.close)
+        house.keeper.resume()
+        door = Door(house)
+        stack.callback(door.close)
+        yield door
+
+
+def feed(door: Door, first: int, last: int, *, shift: float = 0.0) -> None:
+    """Send rows and labels through the door, and let everything happen that follows."""
+    rows, labels = world(first, last, shift=shift)
+    path = f"/v1/models/{door.house.spec.name}"
+    assert door.post(f"{path}/rows", rows).is_success
+    assert door.post(f"{path}/labels", labels).is_success
+    door.house.settle()
 
 
 def world(

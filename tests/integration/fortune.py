@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tests.integration.door import Door, world
+from tests.integration.door import Door, opened
 from tests.integration.household import Household
 
 from retuned.errors import Interrupted
 from retuned.keeper import Keeper
-from retuned.registry.server import EmbeddedRedis
 from retuned_pipelines.care.facts import Called, Fact, Judged, Studied
 from retuned_pipelines.care.orders import Boundary, Judge, Publish, Study, Work
 from retuned_pipelines.evaluate.verdict import Ruling
@@ -79,30 +76,9 @@ class LuckyHouse(Household):
         return "" if serving is None else serving.crowned.revision.name
 
 
-@contextmanager
-def lucky_door(spec: ModelSpec, directory: Path) -> Iterator[Door]:
+def lucky_door(spec: ModelSpec, directory: Path) -> AbstractContextManager[Door]:
     """The real server on such a house."""
-    # A socket's path is short: pytest's own temporary directories are too long for it.
-    with ExitStack() as stack:
-        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="rt-"))
-        redis = EmbeddedRedis(Path(name))
-        redis.start()
-        stack.callback(redis.stop)
-        house = LuckyHouse(spec, directory, redis.socket)
-        stack.callback(house.close)
-        house.keeper.resume()
-        door = Door(house)
-        stack.callback(door.close)
-        yield door
-
-
-def feed(door: Door, first: int, last: int, *, shift: float = 0.0) -> None:
-    """Send rows and labels through the door, and let everything happen that follows."""
-    rows, labels = world(first, last, shift=shift)
-    path = f"/v1/models/{door.house.spec.name}"
-    assert door.post(f"{path}/rows", rows).is_success
-    assert door.post(f"{path}/labels", labels).is_success
-    door.house.settle()
+    return opened(lambda redis: LuckyHouse(spec, directory, redis))
 
 
 def told(door: Door, kind: str) -> list[dict[str, Any]]:

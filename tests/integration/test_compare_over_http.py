@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import BIKES
-from tests.integration.door import Door, world
-from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, feed, lucky_door
+from tests.integration.door import Door, feed, world
+from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, lucky_door
 from tests.integration.test_http import problem
 
 from retuned.cli import OK, main

@@ -24,7 +24,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
-from tests.integration.door import FEATURE, Door, world
+from tests.integration.door import FEATURE, Door, feed, world
 
 from retuned.cli import FAILED, OK, USAGE, main
 from retuned.exchange.again import Finding
@@ -70,13 +70,6 @@ def told_by(program: Path, asked: list[dict[str, Any]]) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
-
-
-def feed(door: Door, start: int, end: int) -> None:
-    found, labels = world(start, end)
-    door.post(f"{BASE}/rows", found)
-    door.post(f"{BASE}/labels", labels)
-    door.house.settle()
 
 
 def crown(door: Door, number: int) -> None:
@@ -234,10 +227,7 @@ def test_an_mlflow_folder_has_the_parts_that_mlflow_documents(grown: Door, tmp_p
 
 
 def test_a_foreign_model_becomes_a_version_that_does_not_serve(fresh: Door) -> None:
-    first, labels = world(0, 300)
-    fresh.post(f"{BASE}/rows", first)
-    fresh.post(f"{BASE}/labels", labels)
-    fresh.house.settle()
+    feed(fresh, 0, 300)
     before = fresh.get(f"{BASE}/champion").json()["name"]
     path = f"{BASE}/versions?who=ann&reason=bought"
     answer = fresh.send(path, foreign([FEATURE, "side"]), "application/octet-stream")
@@ -257,10 +247,7 @@ def test_a_foreign_model_becomes_a_version_that_does_not_serve(fresh: Door) -> N
         "bought",
     )
     # It is signed, kept through takeovers, and leaves as it came.
-    more, labels = world(300, 600, shift=2.0)
-    fresh.post(f"{BASE}/rows", more)
-    fresh.post(f"{BASE}/labels", labels)
-    fresh.house.settle()
+    feed(fresh, 300, 600, shift=2.0)
     assert fresh.get(f"{BASE}/champion").json()["name"] != before
     sealed = fresh.house.registry.sealed("bikes", number)
     assert fresh.house.registry.artifact("bikes", sealed.revision.artifacts[0])
@@ -377,10 +364,7 @@ def test_every_revision_comes_out_identical_even_when_its_artifacts_are_gone(gro
 
 
 def test_a_deleted_row_is_told(fresh: Door) -> None:
-    first, labels = world(0, 300)
-    fresh.post(f"{BASE}/rows", first)
-    fresh.post(f"{BASE}/labels", labels)
-    fresh.house.settle()
+    feed(fresh, 0, 300)
     assert fresh.post(f"{BASE}/versions/1/reproduce?revision=1").json()["finding"] == "identical"
     assert fresh.client.delete(f"{BASE}/rows/17").is_success
     found = fresh.post(f"{BASE}/versions/1/reproduce?revision=1").json()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import BIKES
-from tests.integration.door import Door, world
-from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, feed, lucky_door, told
+from tests.integration.door import Door, feed, world
+from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, lucky_door, told
 from tests.integration.test_http import BIKES as PATH
 
 from retuned.cli import OK, main

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from tests.integration.conftest import BIKES
-from tests.integration.door import WAIT_S, Door
-from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, feed, lucky_door, told
+from tests.integration.door import WAIT_S, Door, feed
+from tests.integration.fortune import NEARLY_CONSTANT, LuckyHouse, lucky_door, told
 from tests.integration.test_http import problem
 
 from retuned.cli import FAILED, OK, USAGE, main

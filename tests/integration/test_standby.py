@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
 
@@ -214,8 +215,7 @@ def test_a_standby_serves_each_new_champion_and_puts_nothing_right(
     house.keeper.resume()
     house.send(world(0, 600))
     house.settle()
-    second = another(house, redis, tmp_path / "second")
-    try:
+    with closing(another(house, redis, tmp_path / "second")) as second:
         auditing = Auditing(
             keepers=lambda: {MODEL: second.keeper},
             custody=second.workshop.custody,
@@ -232,8 +232,6 @@ def test_a_standby_serves_each_new_champion_and_puts_nothing_right(
         auditing.look(is_audit=True)
         assert not house.redis.exists(keys.champion(MODEL))
         assert second.stage.of(MODEL) is not None
-    finally:
-        second.close()
 
 
 def test_numbers_that_another_daemon_gave_out_are_not_used_again(
@@ -243,15 +241,12 @@ def test_numbers_that_another_daemon_gave_out_are_not_used_again(
     house.keeper.resume()
     house.send(world(0, 600))
     house.settle()
-    second = another(house, redis, tmp_path / "second")
-    try:
+    with closing(another(house, redis, tmp_path / "second")) as second:
         found = second.workshop.adopt(SPEC)
         assert found is not None
         second.keeper.accept(found)
         assert second.keeper.state.studies == house.keeper.state.studies > 0
         assert second.keeper.state.versions == house.keeper.state.versions > 0
-    finally:
-        second.close()
 
 
 def test_a_memory_of_before_is_read_again(house: Shared) -> None:
