@@ -57,11 +57,6 @@ def put_table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[st
     console.print(table if count else "Nothing yet.", highlight=False, markup=False)
 
 
-def short(value: object) -> str:
-    """A value of a table, with four digits where it is a number that is not whole."""
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 class _Trimmed:
     """Standard output for whole lines, which lose what cannot be seen."""
 

@@ -10,8 +10,9 @@ from rich.console import Console
 
 from retuned.leasing import told
 from retuned.registry.lease.tenure import Role, Tenure
-from retuned.tell import lease_in_words, tell
 from retuned.terminal.show import show
+from retuned.words.events import tell
+from retuned.words.status import lease_in_words
 
 HOLDER = {"role": "holder", "holder": "http://a", "home": "http://a", "has_rows": True}
 STANDBY = {"role": "standby", "holder": "http://a", "home": "http://a", "has_rows": False}

@@ -19,8 +19,8 @@ from retuned.replay import page
 from retuned.replay.history import PERIOD_US, History
 from retuned.replay.outcome import Life, Outcome, Policy
 from retuned.sheet import charts
-from retuned.tell import names_of, recipe_in_short, shares_in_words
 from retuned.terminal.show import show
+from retuned.words.recipes import names_of, recipe_in_short, shares_in_words
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import Past, Recipe
 from retuned_pipelines.schema import Feature, Kind, Schema, Task

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from retuned.tell import probation_in_words, tell
-from retuned.terminal.contrast import contrast_in_words
+from retuned.words.contrast import contrast_in_words
+from retuned.words.events import tell
+from retuned.words.status import probation_in_words
 from retuned_pipelines.recipe import Recipe
 
 RECIPE = Recipe.of("linear", {"alpha": 1.0}).to_json()

@@ -13,7 +13,7 @@ from retuned.registry.history.events import Event, EventKind
 from retuned.registry.history.timeline import Live, live_at, name_of
 from retuned.registry.journal import Journal
 from retuned.runtime.clock import VirtualClock
-from retuned.tell import live_in_words
+from retuned.words.history import live_in_words
 
 VERDICT = {
     "ruling": "promoted",

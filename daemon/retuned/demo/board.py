@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from retuned.tell import tell
+from retuned.words.events import tell
 
 if TYPE_CHECKING:
     from types import TracebackType

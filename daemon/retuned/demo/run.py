@@ -18,7 +18,7 @@ from retuned.demo.daemon import DemoDaemon, free_port, write_config
 from retuned.demo.history import read_history
 from retuned.errors import PermanentError
 from retuned.screen import screen
-from retuned.tell import recipe_in_short
+from retuned.words.recipes import recipe_in_short
 from retuned_pipelines.version import Standing
 from retuned_pipelines.weights import serving
 

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import (
-    lease_in_words,
-    probation_in_words,
-    recipe_in_words,
-    shares_in_words,
-    tell,
-)
+from retuned.words.events import tell
+from retuned.words.recipes import recipe_in_words, shares_in_words
+from retuned.words.status import doing_in_words, lease_in_words, probation_in_words
+from retuned.words.values import short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -226,12 +223,8 @@ def _members(version: Mapping[str, Any]) -> str:
 
 def _recipe(holder: Mapping[str, Any]) -> str:
     recipe = holder["recipe"]
-    settings = ", ".join(f"{name}={_short(value)}" for name, value in recipe["params"].items())
+    settings = ", ".join(f"{name}={short(value)}" for name, value in recipe["params"].items())
     return f'<span title="{escape(settings)}">{escape(recipe_in_words(recipe))}</span>'
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _champion(status: Mapping[str, Any]) -> str:
@@ -244,11 +237,10 @@ def _lease(status: Mapping[str, Any]) -> str:
 
 
 def _doing(status: Mapping[str, Any]) -> str:
-    role = status["lease"]["role"]
-    doing = "paused" if status["is_paused"] else ", ".join(status["running"]) or "watching"
-    doing = {"standby": "standby", "stand-in": "suspended"}.get(role, doing)
     failing = len(status["troubles"])
-    return escape(doing) + (f' <span class="warn">{failing} failing</span>' if failing else "")
+    return escape(doing_in_words(status)) + (
+        f' <span class="warn">{failing} failing</span>' if failing else ""
+    )
 
 
 def _decision(status: Mapping[str, Any]) -> str:

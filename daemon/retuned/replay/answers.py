@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from retuned.replay.history import PERIOD_US
-from retuned.tell import identity, names_of
+from retuned.words.recipes import identity, names_of
 from retuned_pipelines.recipe import Past
 
 if TYPE_CHECKING:

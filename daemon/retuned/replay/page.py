@@ -21,7 +21,8 @@ from retuned.replay.answers import (
 )
 from retuned.sheet import charts
 from retuned.sheet.frame import moment, nothing, page, section, table
-from retuned.tell import identity, tell
+from retuned.words.events import tell
+from retuned.words.recipes import identity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from retuned.screen import put_table, short, visible
-from retuned.tell import chain_in_words, live_in_words, moment, recipe_in_words, tell
-from retuned.terminal.contrast import contrast_in_words
+from retuned.screen import put_table, visible
 from retuned.terminal.status import show_features, show_models, show_status
 from retuned.terminal.versions import show_version, show_versions
+from retuned.words.contrast import contrast_in_words
+from retuned.words.events import tell
+from retuned.words.history import chain_in_words, live_in_words
+from retuned.words.recipes import recipe_in_words
+from retuned.words.values import moment, short
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,9 +103,9 @@ def _show_study(console: Console, found: Mapping[str, Any]) -> None:
                 str(t["number"]),
                 t["origin"],
                 recipe_in_words(t["recipe"]),
-                short(t["score"]),
-                short(t["train_score"]),
-                short(t["gap"]),
+                short(t["score"], none=""),
+                short(t["train_score"], none=""),
+                short(t["gap"], none=""),
                 f"{t['cost']['wall_s']:.2f}",
                 f"{t['cost']['cpu_s']:.2f}",
                 f"{t['cost']['peak_mb']:.0f}",

@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from retuned.screen import put_table
-from retuned.tell import lease_in_words, moment, probation_in_words
+from retuned.words.status import doing_in_words, lease_in_words, probation_in_words
+from retuned.words.values import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +27,7 @@ def show_models(console: Console, found: Mapping[str, Any]) -> None:
                 m["champion"] or "none yet",
                 f"{m['rows']:,}",
                 f"{m['labelled']:,}",
-                _doing(m),
+                doing_in_words(m),
                 str(len(m["troubles"]) or ""),
             )
             for m in found["items"]
@@ -57,7 +58,7 @@ def show_status(console: Console, found: Mapping[str, Any]) -> None:
         ("champion", found["champion"] or "none yet"),
         *_lease(found["lease"]),
         *_probation(found["probation"]),
-        ("doing", _doing(found)),
+        ("doing", doing_in_words(found)),
         ("studies", str(found["studies"])),
     ]
     if decision is not None:
@@ -119,13 +120,3 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds:.2g} s"
-
-
-def _doing(model: Mapping[str, Any]) -> str:
-    role = model["lease"]["role"]
-    if role != "holder":
-        holder = model["lease"]["holder"] or "nobody"
-        if role == "standby" and model["lease"]["has_rows"] and model["lease"]["holder"] is None:
-            return "waits for Redis"
-        return f"standby of {holder}" if role == "standby" else "suspended: rows are elsewhere"
-    return "paused" if model["is_paused"] else ", ".join(model["running"]) or "watching"

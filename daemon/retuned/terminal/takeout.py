@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from retuned.api import api_of, path_of, who
 from retuned.errors import ConfigError, PermanentError
-from retuned.tell import recipe_in_words
+from retuned.words.recipes import recipe_in_words
 
 if TYPE_CHECKING:
     from argparse import Namespace

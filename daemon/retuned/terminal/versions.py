@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retuned.screen import put_table, short
-from retuned.tell import moment, probation_in_words, recipe_in_words, shares_in_words
+from retuned.screen import put_table
+from retuned.words.recipes import recipe_in_words, shares_in_words
+from retuned.words.status import probation_in_words
+from retuned.words.values import moment, short
 from retuned_pipelines.recipe import FOREIGN_FAMILY
 
 if TYPE_CHECKING:

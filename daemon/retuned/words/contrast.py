@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from retuned.tell import recipe_in_words
+from retuned.words.recipes import recipe_in_words
+from retuned.words.values import short
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -47,7 +48,7 @@ def _recipes(found: Mapping[str, Any]) -> Iterator[Line]:
 
 def _differing(found: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name} {_short(value['here'])} instead of {_short(value['there'])}"
+        f"{name} {short(value['here'])} instead of {short(value['there'])}"
         for name, value in found.items()
     )
 
@@ -60,7 +61,7 @@ def _scores(found: Mapping[str, Any]) -> Iterator[Line]:
             if one["lower"] is None or one["upper"] is None or one["gain"] is None
             else f", loss cut by {one['gain']:+.1%} ({one['lower']:+.1%} to {one['upper']:+.1%})"
         )
-        told = f"{one['metric']} {_short(one['left'])} left, {_short(one['right'])} right{bounds}"
+        told = f"{one['metric']} {short(one['left'])} left, {short(one['right'])} right{bounds}"
         yield "", told
 
 
@@ -70,7 +71,3 @@ def _drift(found: Mapping[str, Any]) -> Iterator[Line]:
     yield "", f"looked at {looked} rows, evenly spaced in time"
     for one in found["strongest"]:
         yield "", f"{one['name']}: {one['method']} {one['effect']:.2f}, p {one['p_value']:.2g}"
-
-
-def _short(value: object) -> str:
-    return "none" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

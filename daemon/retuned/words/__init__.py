@@ -1,0 +1,1 @@
+"""What answers of the API mean in words, for terminals and pages."""
