@@ -142,6 +142,12 @@ class Api:
     def _request(self, method: str, path: str, **what: Any) -> httpx.Response:  # noqa: ANN401
         try:
             return self._http.request(method, path, **what)
+        except httpx.ReadTimeout as error:
+            message = (
+                f"the daemon at {self.address} took the request and has not answered in time: it "
+                "may be busy with it still, or with others before it; ask again later"
+            )
+            raise Unreachable(message) from error
         except httpx.TransportError as error:
             message = (
                 f"no daemon answers at {self.address} ({error}): start one with 'retuned serve', "

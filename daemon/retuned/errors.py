@@ -21,7 +21,7 @@ class TransientError(RetunedError):
 
 
 class Unreachable(RetunedError):
-    """No daemon answers at the address."""
+    """No daemon answers at the address, or not in time."""
 
 
 class PermanentError(RetunedError):

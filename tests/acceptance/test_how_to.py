@@ -17,6 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tests.acceptance.daemon import MODEL, RealDaemon, bare
+from tests.programs import told_by
 
 from retuned.demo.history import Batch
 
@@ -141,16 +142,10 @@ def test_every_command_of_take_a_model_out_works(
     assert zipfile.is_zipfile(tmp_path / "bikes.zip")
     # The model that left says what the daemon says, on the rows that it was asked for.
     rows = bare(history)[:50]
-    done = subprocess.run(
-        [sys.executable, str(tmp_path / "bikes-model" / "load.py")],
-        input=json.dumps(rows),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    left = told_by(tmp_path / "bikes-model", rows)
     serving = daemon.post("/v1/models/bikes/predict", rows)
     home = [item["prediction"] for item in serving["predictions"]]
-    assert json.loads(done.stdout)["predictions"] == pytest.approx(home, rel=1e-14)
+    assert left["predictions"] == pytest.approx(home, rel=1e-14)
     (snippet,) = re.findall(
         r"^```python\n(.*?)^```",
         (GUIDES / "take-a-model-out.md").read_text(),
@@ -174,14 +169,7 @@ def test_every_command_of_take_a_model_out_works(
         [sys.executable, "-m", "retuned", "export", name, "--to", str(folder)], check=True
     )
     asked = json.loads((tmp_path / "rows.json").read_text())
-    back = subprocess.run(
-        [sys.executable, str(folder / "load.py")],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert len(json.loads(back.stdout)["predictions"]) == 2
+    assert len(told_by(folder, asked)["predictions"]) == 2
 
 
 def test_every_command_of_promote_and_roll_back_works(short: Path) -> None:

@@ -25,11 +25,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 from tests.integration.door import FEATURE, Door, feed, world
+from tests.programs import told_by
 
 from retuned.cli import FAILED, OK, USAGE, main
 from retuned.exchange.again import Finding
 from retuned.registry import keys
-from retuned.registry.history.events import Event, EventKind
 from retuned.registry.pointer import Crowned
 from retuned.registry.shelf import Sealed
 from retuned.runtime.libraries import libraries
@@ -55,40 +55,6 @@ def unpacked(answer: httpx.Response, folder: Path) -> Path:
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         archive.extractall(folder)
     return folder
-
-
-def told_by(program: Path, asked: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the program beside a model says, where nothing of retuned can be imported."""
-    bare = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(program)],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
-        env=bare,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
-def crown(door: Door, number: int) -> None:
-    """Make a kept version the champion, and let the keeper take care of it."""
-    house, spec = door.house, door.house.spec
-    before, kept = house.registry.champion("bikes"), house.registry.sealed("bikes", number)
-    event = Event(id="by hand", at=1.0, model="bikes", kind=EventKind.PROMOTED, body={})
-    names = set(kept.revision.artifacts)
-    house.registry.publish(
-        kept.version,
-        kept.revision,
-        expected="" if before is None else before.revision.name,
-        artifacts={name: house.registry.artifact("bikes", name) for name in names},
-        event=event,
-    )
-    found = house.workshop.adopt(spec)
-    assert found is not None
-    house.keeper.accept(found)
-    house.settle()
 
 
 @contextmanager
@@ -128,7 +94,7 @@ def test_the_champion_leaves_as_a_skops_file_that_answers_alike(
     name = grown.get(f"{BASE}/champion").json()["name"]
     assert f'filename="bikes-{name}-skops.zip"' in answer.headers["content-disposition"]
     assert {path.name for path in folder.iterdir()} == {"MODEL_CARD.md", "load.py", "model.skops"}
-    found = told_by(folder / "load.py", rows())["predictions"]
+    found = told_by(folder, rows())["predictions"]
     assert found == pytest.approx(answers(grown, rows()), rel=1e-14, abs=1e-14)
 
 
@@ -277,7 +243,9 @@ def test_an_imported_champion_stays_as_it_is_until_a_challenger_beats_it(fresh: 
         "version"
     ]
     house.settle()
-    crown(fresh, number)
+    wish = {"version": number, "reason": "bought"}
+    assert fresh.post(f"{BASE}/promote", wish).status_code == 202
+    house.settle()
     assert fresh.get(f"{BASE}/champion").json()["name"] == f"{number}.1"
     # Nothing of it is fitted anew, however many labels come, and the decisions say why.
     fresh.post(f"{BASE}/pause", {})

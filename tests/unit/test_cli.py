@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import retuned
+from retuned.api import Api
 from retuned.cli import COMMANDS, FAILED, OK, UNREACHABLE, USAGE, main
+from retuned.errors import Unreachable
 from retuned.registry.signing import SigningKey
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +93,17 @@ def test_where_no_daemon_answers_it_is_3(
     assert told.out == ""
     assert f"no daemon answers at {nobody}" in told.err
     assert "retuned serve" in told.err
+
+
+def test_a_daemon_that_is_busy_is_not_called_absent() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        with (
+            closing(Api(f"127.0.0.1:{busy.getsockname()[1]}")) as api,
+            pytest.raises(Unreachable, match="took the request and has not answered in time"),
+        ):
+            api.post("/v1/models/m/versions/1/reproduce", {}, wait_s=0.1)
 
 
 def test_the_address_is_that_of_the_env_file(tmp_path: Path) -> None:

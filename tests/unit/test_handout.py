@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pytest
 import skops.io
 from numpy.typing import NDArray
+from tests.programs import told_by
 from tests.reigns import VERDICT
 from tests.samples import mixed, window_of
 
@@ -84,19 +84,6 @@ def at_home(found: Manifest, window: Window) -> NDArray[np.float64]:
 
 def records(window: Window) -> list[dict[str, Any]]:
     return list(window.features.to_pylist())
-
-
-def told_by(folder: Path, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(folder / "load.py")],
-        input=json.dumps(rows),
-        capture_output=True,
-        text=True,
-        check=False,
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
 
 
 def written(files: dict[str, bytes], folder: Path) -> Path:

@@ -52,7 +52,7 @@ def estimator_of(shares: Sequence[Share], classes: tuple[str, ...]) -> BaseEstim
         classes: JSON texts of all classes that a member knows; empty for regression.
     """
     named = [(f"member_{n}", _member(share.model, classes)) for n, share in enumerate(shares)]
-    if len(named) == 1 and (not classes or _is_imported(shares[0].model)):
+    if len(named) == 1 and (not classes or shares[0].model.recipe.is_foreign):
         return named[0][1]
     weights = [share.weight for share in shares]
     if not classes:
@@ -75,24 +75,18 @@ def _as_sent(classes: tuple[str, ...]) -> NDArray[Any]:
     return mixed
 
 
-def _is_imported(model: FittedModel) -> bool:
-    return model.recipe.is_foreign
-
-
 def _member(model: FittedModel, classes: tuple[str, ...]) -> BaseEstimator:
     member = (
         model.estimator.steps[-1][1]
-        if _is_imported(model)
-        else Pipeline([("encode", _encoder(model.layout)), *_with_time(model), *_steps(model)])
+        if model.recipe.is_foreign
+        else Pipeline(
+            [("encode", _encoder(model.layout)), *_with_time(model), *model.estimator.steps]
+        )
     )
     if model.classes == classes:
         return member
     columns = [classes.index(name) for name in model.classes]
     return AlignedClassifier(member, columns, len(classes))
-
-
-def _steps(model: FittedModel) -> list[tuple[str, BaseEstimator]]:
-    return list(model.estimator.steps)
 
 
 def _encoder(layout: Layout) -> ColumnTransformer:
