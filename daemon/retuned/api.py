@@ -7,12 +7,12 @@ import socket
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import httpx
 
-from retuned.errors import PermanentError, TransientError, Unreachable
+from retuned.errors import ConfigError, PermanentError, TransientError, Unreachable
 from retuned.settings import load
+from retuned.settings.model import NAME
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -52,8 +52,15 @@ def api_of(args: Namespace) -> closing[Api]:
 
 
 def path_of(model: str, *rest: object) -> str:
-    """Where a model is asked about; what is no model's name stays one name, which nobody has."""
-    return "/".join(("/v1/models", quote(model, safe=""), *map(str, rest)))
+    """Where a model is asked about.
+
+    Raises:
+        ConfigError: no model can have that name; as part of an address it might mean another thing.
+    """
+    if NAME.fullmatch(model) is None:
+        message = f"{model!r} is no model's name: those match {NAME.pattern}"
+        raise ConfigError(message)
+    return "/".join(("/v1/models", model, *map(str, rest)))
 
 
 def who() -> str:

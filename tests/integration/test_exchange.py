@@ -24,7 +24,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
-from tests.integration.door import FEATURE, Door, feed, world
+from tests.integration.door import FEATURE, MAX_BODY, Door, feed, world
 from tests.programs import told_by
 
 from retuned.cli import FAILED, OK, USAGE, main
@@ -421,3 +421,23 @@ def test_the_command_line_imports_a_model(
     fresh.house.settle()
     (event,) = fresh.house.told("imported")
     assert event.body["reason"] == "try it"
+
+
+def test_a_name_that_would_be_another_address_is_refused(
+    grown: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--url", grown.url]
+    for name in ("bikes?format=mlflow", "bikes/champion", "../bikes", "bikes%20"):
+        assert main(["export", name, "--to", str(tmp_path / "out"), *where]) == USAGE
+        assert main(["status", name, *where]) == USAGE
+        assert capsys.readouterr().err.count(f"'{name}' is no model's name") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_too_large_is_told_which_limit_it_meets(
+    grown: Door, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "large.skops").write_bytes(bytes(MAX_BODY + 1))
+    arguments = ["import", str(tmp_path / "large.skops"), "--model", "bikes", "--url", grown.url]
+    assert main(arguments) == FAILED
+    assert "RETUNED_HTTP__MAX_BODY_MB" in capsys.readouterr().err

@@ -69,7 +69,10 @@ def test_it_tells_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"retuned {retuned.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["flub"], ["versions"], ["events", "m", "--limit", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["flub"], ["versions"], ["versions", "m", "1/artifact"], ["events", "m", "--limit", "x"]],
+)
 def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(arguments)

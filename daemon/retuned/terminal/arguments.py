@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ def _add_questions(commands: _Commands) -> None:
         is_optional = name in {"status", "models"}
         command.add_argument("model", nargs="?" if is_optional else None)
         if name in {"versions", "drift", "studies"}:
-            command.add_argument("which", nargs="?", help="number or id of one")
+            command.add_argument("which", nargs="?", type=_one, help="number or id of one")
         if name == "events":
             command.add_argument("--limit", type=int, default=30, help="how many (default 30)")
             _add_history(command)
@@ -199,6 +200,13 @@ def _add_feeding(commands: _Commands) -> None:
     )
     ingest.add_argument("--restart", action="store_true", help="begin again from the first one")
     _add_address(ingest)
+
+
+def _one(text: str) -> str:
+    if re.fullmatch(r"[\w-]+", text, re.ASCII) is None:
+        message = f"{text!r} is no number or id"
+        raise argparse.ArgumentTypeError(message)
+    return text
 
 
 def _count(text: str) -> int:
