@@ -71,6 +71,14 @@ def other_holds(house: Shared) -> None:
     house.leasing.turn()
 
 
+def leads(house: Shared) -> None:
+    """Let it have the lease, and rows enough for a champion."""
+    house.leasing.turn()
+    house.keeper.resume()
+    house.send(world(0, 600))
+    house.settle()
+
+
 def other_is_gone(house: Shared) -> None:
     other_holds(house)
     house.redis.delete(keys.lease(MODEL))
@@ -211,10 +219,7 @@ def test_where_it_is_shown(house: Shared, door: Door) -> None:
 def test_a_standby_serves_each_new_champion_and_puts_nothing_right(
     house: Shared, redis: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    house.leasing.turn()
-    house.keeper.resume()
-    house.send(world(0, 600))
-    house.settle()
+    leads(house)
     with closing(another(house, redis, tmp_path / "second")) as second:
         auditing = Auditing(
             keepers=lambda: {MODEL: second.keeper},
@@ -237,10 +242,7 @@ def test_a_standby_serves_each_new_champion_and_puts_nothing_right(
 def test_numbers_that_another_daemon_gave_out_are_not_used_again(
     house: Shared, redis: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    house.leasing.turn()
-    house.keeper.resume()
-    house.send(world(0, 600))
-    house.settle()
+    leads(house)
     with closing(another(house, redis, tmp_path / "second")) as second:
         found = second.workshop.adopt(SPEC)
         assert found is not None

@@ -24,7 +24,7 @@ from retuned_pipelines.care.probation import shared
 from retuned_pipelines.care.state import AnyWork, CareState
 from retuned_pipelines.evaluate.sequential import Pace
 from retuned_pipelines.spec import GatePolicy, ModelSpec
-from retuned_pipelines.version import Beside, Revision, Version
+from retuned_pipelines.version import Beside, Revision, Shadow, Version
 
 PACE = Pace(rows=5, spread=1.0)
 SHORT = replace(SPEC, gate=GatePolicy(probation_rows=200))
@@ -59,6 +59,17 @@ def one(orders: tuple[Order, ...], kind: type[AnyWork]) -> AnyWork:
 def event(orders: tuple[Order, ...], kind: str) -> Notify:
     (found,) = [o for o in orders if isinstance(o, Notify) and o.event == kind]
     return found
+
+
+def shadow_of(state: CareState) -> Shadow:
+    assert state.reign is not None
+    assert state.reign.probation is not None
+    return state.reign.probation.shadow
+
+
+def reason_of(state: CareState) -> str:
+    assert state.last_decision is not None
+    return state.last_decision.reasons[0]
 
 
 def refit_with(
@@ -284,9 +295,7 @@ def test_an_operator_lets_a_known_version_take_over(
     action: str, kind: str, *, is_paused: bool
 ) -> None:
     state = replace(promoted(), is_paused=is_paused)
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    back = state.reign.probation.shadow
+    back = shadow_of(state)
     state, orders = react(SHORT, state, called(action, back.version, back.revision))
     wish = event(orders, "operator").body
     assert wish == {"action": action, "who": "ann", "reason": "it sells less", "version": 1}
@@ -304,9 +313,7 @@ def test_an_operator_lets_a_known_version_take_over(
 
 def test_an_operator_goes_before_a_refit_and_a_challenger_that_waits() -> None:
     state = promoted()
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    back = state.reign.probation.shadow
+    back = shadow_of(state)
     state, orders = react(SHORT, state, arrived(1300, 1300))
     refit = one(orders, Refit)
     state, orders = react(SHORT, state, called("rollback", back.version, back.revision))
@@ -318,13 +325,10 @@ def test_an_operator_goes_before_a_refit_and_a_challenger_that_waits() -> None:
 
 def test_a_takeover_that_is_under_way_cannot_be_stopped() -> None:
     state, orders = refit_with(promoted(), -0.1, 10, 1300)
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    back = state.reign.probation.shadow
+    back = shadow_of(state)
     after, orders = react(SHORT, state, called("rollback", back.version, back.revision))
     assert works(orders) == []
-    assert after.last_decision is not None
-    assert "ask again" in after.last_decision.reasons[0]
+    assert "ask again" in reason_of(after)
 
 
 def test_the_champion_is_not_promoted_again() -> None:
@@ -333,33 +337,27 @@ def test_the_champion_is_not_promoted_again() -> None:
     assert reign is not None
     after, orders = react(SHORT, state, called("promote", reign.version, reign.revision))
     assert works(orders) == []
-    assert after.last_decision is not None
-    assert "already" in after.last_decision.reasons[0]
+    assert "already" in reason_of(after)
 
 
 @pytest.mark.parametrize("which", ["shadow", "champion"])
 def test_a_revision_that_was_refitted_since_somebody_looked_is_not_recalled(which: str) -> None:
     state = promoted()
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    shadow = state.reign.probation.shadow
+    shadow = shadow_of(state)
     side = (shadow.version, shadow.revision)
     if which == "champion":
+        assert state.reign is not None
         side = (state.reign.version, state.reign.revision)
     state, orders = refit_with(state, -0.1, 10, 1300)
     state, _ = react(SHORT, state, result_of(one(orders, Publish)))
     after, orders = react(SHORT, state, called("promote", *side))
     assert works(orders) == []
-    assert after.last_decision is not None
-    assert "ask again" in after.last_decision.reasons[0]
+    assert "ask again" in reason_of(after)
 
 
 def test_an_operators_takeover_that_fails_changes_nothing() -> None:
     state = promoted()
-    known = state.reign
-    assert known is not None
-    assert known.probation is not None
-    back = known.probation.shadow
+    known, back = state.reign, shadow_of(state)
     state, orders = react(SHORT, state, called("rollback", back.version, back.revision))
     publish = one(orders, Publish)
     state, _ = react(SHORT, state, Abandoned(now=3.0, order=publish.id, error="no", attempts=3))
@@ -390,9 +388,7 @@ def test_an_operator_may_begin_with_a_version_where_nothing_serves() -> None:
 
 def test_a_recalled_version_is_refitted_at_once_on_what_came_since() -> None:
     state, _ = react(SHORT, replace(promoted(), is_paused=True), arrived(2000, 2000))
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    back = state.reign.probation.shadow
+    back = shadow_of(state)
     state, orders = react(
         SHORT, replace(state, is_paused=False), called("rollback", back.version, back.revision)
     )
@@ -408,7 +404,5 @@ def test_a_recalled_version_is_refitted_at_once_on_what_came_since() -> None:
 
 def test_the_shadow_keeps_its_artifacts_where_nothing_new_is_fitted() -> None:
     state = promoted()
-    assert state.reign is not None
-    assert state.reign.probation is not None
-    shadow = state.reign.probation.shadow
+    shadow = shadow_of(state)
     assert shadow.revision.artifacts == refitted(shadow.version, "b").artifacts

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.reigns import reign_of
 from tests.samples import mixed, window_of
 
 from retuned_pipelines.fitting import fit
@@ -19,7 +20,7 @@ from retuned_pipelines.provenance import (
     schema_digest,
 )
 from retuned_pipelines.schema import Task
-from retuned_pipelines.version import Revision, Standing
+from retuned_pipelines.version import Revision
 
 PAST = Provenance(
     as_of=9,
@@ -35,22 +36,8 @@ PAST = Provenance(
 
 
 def revision(**changes: Any) -> Revision:
-    standing = Standing(weights=(1.0,), low=(0,), fitted=(4,), patience=(1,))
-    plain = Revision(
-        model="demo",
-        version=1,
-        number=1,
-        artifacts=("a",),
-        fitted_as_of=9,
-        rows=4,
-        first_seq=1,
-        last_seq=7,
-        schema_digest="d",
-        libraries={},
-        created_at=1.0,
-        standing=standing,
-    )
-    return replace(plain, **changes)
+    crowned = reign_of([default_recipe(Task.REGRESSION)], as_of=9, rows=4)
+    return replace(crowned.revision, **changes)
 
 
 def test_a_revision_keeps_it() -> None:
