@@ -18,16 +18,14 @@ from retuned_pipelines.window import evenly
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from retuned.registry.shelf import Sealed
     from retuned.registry.versions import Registry
     from retuned.rows.log import RowLog
     from retuned.serve.champion import Champion
     from retuned.serve.stage import Stage
     from retuned_pipelines.spec import ModelSpec
-    from retuned_pipelines.version import Revision, Version
+    from retuned_pipelines.version import Revision
     from retuned_pipelines.window import Window
-
-Side = tuple["Version", "Revision"]
-
 
 LOOKED_BACK = 20_000
 """Labelled rows among which one looks for those that had a label before; older ones are taken for
@@ -58,7 +56,7 @@ class Contrast:
 
 
 def contrast(  # noqa: PLR0913, PLR0917 (what is compared, and where it is)
-    spec: ModelSpec, log: RowLog, registry: Registry, stage: Stage, left: Side, right: Side
+    spec: ModelSpec, log: RowLog, registry: Registry, stage: Stage, left: Sealed, right: Sealed
 ) -> Contrast:
     """Compare two versions, each in one revision.
 
@@ -73,21 +71,21 @@ def contrast(  # noqa: PLR0913, PLR0917 (what is compared, and where it is)
     Raises:
         RetunedError: rows or registry cannot be read now.
     """
-    revisions, most = (left[1], right[1]), spec.watch.reference_rows
+    revisions, most = (left.revision, right.revision), spec.watch.reference_rows
     # Of millions of rows each of these takes seconds; those refitted together share it.
     learned = {span: _learned(log, span, most) for span in dict.fromkeys(map(_span, revisions))}
-    windows = learned[_span(left[1])], learned[_span(right[1])]
+    windows = learned[_span(left.revision)], learned[_span(right.revision)]
     return Contrast(
-        recipes=recipe_diff(left, right),
+        recipes=recipe_diff((left.version, left.revision), (right.version, right.revision)),
         scores=_scores(spec, log, registry, stage, left, right),
         drift=training_drift(spec.watch, revisions, windows),
     )
 
 
 def _scores(  # noqa: PLR0913, PLR0917 (as above)
-    spec: ModelSpec, log: RowLog, registry: Registry, stage: Stage, left: Side, right: Side
+    spec: ModelSpec, log: RowLog, registry: Registry, stage: Stage, left: Sealed, right: Sealed
 ) -> Scores:
-    rows = _unseen(log, max(left[1].fitted_as_of, right[1].fitted_as_of))
+    rows = _unseen(log, max(left.revision.fitted_as_of, right.revision.fitted_as_of))
     if len(rows) < MIN_ROWS:
         return too_few(spec, len(rows))
     try:
@@ -106,7 +104,7 @@ def _scores(  # noqa: PLR0913, PLR0917 (as above)
         right=_outputs(other, rows, classes),
         classes=classes,
         seq=rows.seq,
-        names=(left[1].name, right[1].name),
+        names=(left.revision.name, right.revision.name),
         rng=np.random.default_rng(spec.search.seed),
     )
 
@@ -143,13 +141,13 @@ def _learned(log: RowLog, span: tuple[int, int, int], most: int) -> Window:
     return known.take(evenly(len(known), most))
 
 
-def _loaded(registry: Registry, stage: Stage, side: Side) -> Champion:
-    version, revision = side
-    serving = stage.of(version.model)
-    if serving is not None and serving.crowned.revision.name == revision.name:
+def _loaded(registry: Registry, stage: Stage, side: Sealed) -> Champion:
+    model = side.version.model
+    serving = stage.of(model)
+    if serving is not None and serving.crowned.revision.name == side.revision.name:
         return serving
-    found = Shadow(version=version, revision=revision)
-    return stage.aside(found, lambda name: registry.artifact(version.model, name))
+    found = Shadow(version=side.version, revision=side.revision)
+    return stage.aside(found, lambda name: registry.artifact(model, name))
 
 
 def _outputs(champion: Champion, rows: Window, classes: tuple[str, ...]) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from retuned.http.recall import predecessor_of
 
 if TYPE_CHECKING:
     from retuned.http.desk import Desk
-    from retuned_pipelines.version import Revision, Version
+    from retuned.registry.shelf import Sealed
 
 Number = Annotated[int | None, Query(ge=1)]
 
@@ -47,16 +47,15 @@ def _compared(desk: Desk, model: str, left: int | None, right: int | None) -> Re
     if left == right:
         detail = f"both are version {left}: name two, as in ?left=1&right=2"
         raise Problem(422, "same-version", detail)
-    found_sides = (desk.registry.sealed(model, number) for number in (left, right))
-    sides = tuple((one.version, one.revision) for one in found_sides)
-    found = contrast(spec, desk.log(model), desk.registry, desk.stage, *sides)
-    one, other = (_side(desk, model, side) for side in sides)
-    return answer({"model": model, "left": one, "right": other, **found.to_json()})
+    one, other = (desk.registry.sealed(model, number) for number in (left, right))
+    found = contrast(spec, desk.log(model), desk.registry, desk.stage, one, other)
+    sides = {"left": _side(desk, one), "right": _side(desk, other)}
+    return answer({"model": model, **sides, **found.to_json()})
 
 
-def _side(desk: Desk, model: str, side: tuple[Version, Revision]) -> dict[str, Any]:
-    version, revision = side
-    serving = desk.stage.of(model)
+def _side(desk: Desk, side: Sealed) -> dict[str, Any]:
+    version, revision = side.version, side.revision
+    serving = desk.stage.of(version.model)
     return {
         "version": version.number,
         "name": revision.name,
