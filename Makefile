@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PEERS_VENV := .venv-peers
 PEERS_INSTALLED := $(PEERS_VENV)/.installed
+# One process a core, and a file in one process. Reordered, files of few tests would come last, and
+# among those are the longest.
+TESTS := $(BIN)/pytest -m "not acceptance" -n auto --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -27,10 +30,10 @@ check: $(INSTALLED) ## format, lint, types, import contracts, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -m "not acceptance"
+	$(TESTS)
 
 test: $(INSTALLED) ## tests without acceptance
-	$(BIN)/pytest -m "not acceptance"
+	$(TESTS)
 
 acceptance: $(INSTALLED) ## tests with real daemons, redis-server, systemd and a browser
 	$(BIN)/pytest -m acceptance

@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# A thread of LightGBM that waits turns round in place, on the core that the other one needs. Read
+# when the library is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 IS_CI = os.environ.get("CI") == "true"
 
 # How long one example takes says more about the machine than about the code.

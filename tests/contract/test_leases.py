@@ -420,7 +420,7 @@ def test_after_a_flush_nothing_is_written_before_the_lease_is_taken_anew(
     assert ann.token == 2
 
 
-@pytest.mark.parametrize("write", WRITES.keys() - {"pin"})  # there is nothing to be pinned
+@pytest.mark.parametrize("write", [w for w in WRITES if w != "pin"])  # nothing can be pinned
 def test_a_number_that_is_given_out_twice_lets_only_the_newer_one_write(
     redis: Redis, ann: Life, ben: Life, write: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.integration.test_main_job import SPEC, world
 
 from retuned.registry import keys
 from retuned.registry.connect import connect
+from retuned.registry.events import Event
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.signing import Forged, SigningKey
@@ -22,13 +24,39 @@ from retuned.registry.versions import Registry
 MODEL = SPEC.name
 
 
-@pytest.fixture
-def house(redis: EmbeddedRedis, tmp_path: Path) -> Iterator[Household]:
-    house = Household(SPEC, tmp_path, redis.socket)
-    house.redis.config_set("maxmemory", "0")
+@dataclass
+class Left:
+    """What a daemon with a champion left when it stopped."""
+
+    directory: Path
+    registry: dict[bytes, bytes]
+    seen: list[Event]
+
+
+@pytest.fixture(scope="module")
+def left(redis: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Left:
+    house = Household(SPEC, tmp_path_factory.mktemp("left"), redis.socket)
     house.redis.flushall()
     house.keeper.resume()
     house.send(world(0, 600))
+    house.settle()
+    client: Any = house.redis
+    registry = {key: client.dump(key) for key in client.keys("*")}
+    house.close()
+    return Left(house.directory, registry, house.seen)
+
+
+@pytest.fixture
+def house(redis: EmbeddedRedis, left: Left, tmp_path: Path) -> Iterator[Household]:
+    """The same daemon, begun again on a copy."""
+    shutil.copytree(left.directory, tmp_path, dirs_exist_ok=True)
+    house = Household(SPEC, tmp_path, redis.socket, seen=list(left.seen))
+    house.redis.config_set("maxmemory", "0")
+    house.redis.flushall()
+    for key, value in left.registry.items():
+        house.redis.restore(key, 0, value)
+    assert house.stage.restore(MODEL) is not None
+    house.keeper.resume()
     house.settle()
     yield house
     house.redis.config_set("maxmemory", "0")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +50,26 @@ def run(folder: Path, *more: str) -> dict[str, Any]:
     return found
 
 
-def without_seconds(found: dict[str, Any]) -> dict[str, Any]:
+@dataclass
+class Plain:
+    """A replay without more options, by two workers: what it found, printed and drew."""
+
+    folder: Path
+    found: dict[str, Any]
+    printed: str
+    page: str
+
+
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> Plain:
+    page, printed = folder / "line.html", io.StringIO()
+    with redirect_stdout(printed):
+        found = run(folder, "--workers", "2", "--html", str(page))
+    return Plain(folder, found, printed.getvalue(), page.read_text())
+
+
+def without_seconds(told: dict[str, Any]) -> dict[str, Any]:
+    found = copy.deepcopy(told)
     for policy in found["policies"].values():
         del policy["cpu_s"]
         policy.pop("cpu_by", None)
@@ -55,11 +78,8 @@ def without_seconds(found: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def test_a_replay_tells_all_policies_periods_and_decisions(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = folder / "line.html"
-    found = run(folder, "--html", str(page))
+def test_a_replay_tells_all_policies_periods_and_decisions(plain: Plain) -> None:
+    found = plain.found
     assert list(found["policies"]) == POLICIES
     assert len(found["periods"]) == 5
     assert sum(period["rows"] for period in found["periods"]) == 800
@@ -69,17 +89,14 @@ def test_a_replay_tells_all_policies_periods_and_decisions(
     for name, policy in found["policies"].items():
         losses = [period["loss"][name] for period in found["periods"]]
         assert policy["loss"] == pytest.approx(np.mean(losses))
-    told = capsys.readouterr().out
-    assert all(name in told for name in POLICIES)
-    html = page.read_text()
+    assert all(name in plain.printed for name in POLICIES)
     for title in ("Was it worth it?", "Loss over time", "Where the compute went"):
-        assert title in html
+        assert title in plain.page
 
 
-def test_the_number_of_workers_changes_nothing(folder: Path) -> None:
-    one = without_seconds(run(folder, "--workers", "1"))
-    two = without_seconds(run(folder, "--workers", "2"))
-    assert one == two
+def test_the_number_of_workers_changes_nothing(plain: Plain) -> None:
+    one = run(plain.folder, "--workers", "1")
+    assert without_seconds(one) == without_seconds(plain.found)
 
 
 def test_csv_and_parquet_are_the_same_history(folder: Path) -> None:
@@ -131,11 +148,11 @@ def test_one_answer_at_a_time_is_switched_and_told(folder: Path) -> None:
     assert found["policies"]["retuned"]["fits"] > 5
 
 
-def test_labels_that_come_later_are_known_later_to_everybody(folder: Path) -> None:
+def test_labels_that_come_later_are_known_later_to_everybody(folder: Path, plain: Plain) -> None:
     spec = read_spec(folder / "line.env", [], 0)
     history = read_history(folder / "line.parquet", spec, periods=4, bootstrap=0.2, label_delay=2)
     assert [history.known(n) for n in range(5)] == [200, 200, 200, 400, 600]
-    soon, late = run(folder), run(folder, "--label-delay", "1")
+    soon, late = plain.found, run(folder, "--label-delay", "1")
     for policy in ("retuned", "refit_all", "persistence"):
         assert late["policies"][policy]["loss"] != soon["policies"][policy]["loss"]
     for policy in ("never_refitted", "constant"):

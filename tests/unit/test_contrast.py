@@ -107,7 +107,9 @@ def test_a_worse_one_is_called_worse() -> None:
     assert scored(0.7, 1.0).told.startswith("2.1 is worse:")
 
 
-def test_of_equals_no_difference_is_told_but_rarely() -> None:
+def test_of_equals_no_difference_is_told_but_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is told is by the model's own metric, which comes first; the others take a minute.
+    monkeypatch.setitem(scoring.USUAL, Task.REGRESSION, ())
     told = [scored(1.0, 1.0, 200, seed=seed).told for seed in range(60)]
     wrong = sum(not one.startswith("No difference can be told") for one in told)
     # Each bound errs in 5 % of cases: ten in a hundred; 3 standard deviations of chance on top.
