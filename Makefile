@@ -7,7 +7,8 @@ PEERS_VENV := .venv-peers
 PEERS_INSTALLED := $(PEERS_VENV)/.installed
 # One process a core, and a file in one process. Reordered, files of few tests would come last, and
 # among those are the longest.
-TESTS := $(BIN)/pytest -m "not acceptance" -n auto --dist loadfile --no-loadscope-reorder
+TESTS := $(BIN)/pytest -m "not acceptance" -n auto --maxprocesses 4 \
+	--dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
