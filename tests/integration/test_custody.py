@@ -15,7 +15,7 @@ from tests.integration.test_main_job import SPEC, world
 
 from retuned.registry import keys
 from retuned.registry.connect import connect
-from retuned.registry.events import Event
+from retuned.registry.history.events import Event
 from retuned.registry.pointer import Crowned
 from retuned.registry.server import EmbeddedRedis
 from retuned.registry.signing import Forged, SigningKey
