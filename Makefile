@@ -13,7 +13,7 @@ TESTS := $(BIN)/pytest -m "not acceptance" -n auto --maxprocesses 4 \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo run check test acceptance format lock bench-rows bench-streams bench-peers \
-	bench-promotion
+	bench-promotion bench-search
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,16 @@ bench-streams: $(if $(PEERS),$(PEERS_INSTALLED),$(INSTALLED)) ## measure on a fo
 		$(if $(ONLY),--only '$(ONLY)') $(if $(PEERS),--peers '$(PEERS)') \
 		$(if $(OUT),--out '$(OUT)') $(if $(AGAIN),--again '$(AGAIN)') \
 		$(if $(WORKERS),--workers '$(WORKERS)') $(addprefix --policy ,$(POLICY))
+
+bench-search: $(PEERS_INSTALLED) ## what a search finds in some seconds: STREAMS=folder, see docs/reference/search-bench.md
+	@test -n '$(STREAMS)' || { \
+		echo 'Name a folder that holds <name>.parquet: make bench-search STREAMS=folder' >&2; \
+		echo 'docs/reference/search-bench.md tells what is measured, and what can be set.' >&2; \
+		exit 1; }
+	$(PEERS_VENV)/bin/python -m tests.benchmarks.search '$(STREAMS)' \
+		$(if $(ONLY),--only '$(ONLY)') $(if $(RIVALS),--rivals '$(RIVALS)') \
+		$(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEEDS),--seeds '$(SEEDS)') \
+		$(if $(OUT),--out '$(OUT)') $(if $(AGAIN),--again '$(AGAIN)') $(addprefix --policy ,$(POLICY))
 
 bench-rows: $(INSTALLED) ## measure what rows cost: MOST=rows of the largest log, see docs/reference/rows-cost.md
 	$(BIN)/python -m tests.benchmarks.rows $(if $(MOST),--rows '$(MOST)')

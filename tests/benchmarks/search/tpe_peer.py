@@ -1,4 +1,4 @@
-"""Optuna's TPE over LightGBM's own hyperparameters, by five shuffled folds: what many write today."""
+"""Optuna's TPE over LightGBM's hyperparameters by five shuffled folds: what many write today."""
 
 from __future__ import annotations
 
