@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from retuned_pipelines.search.trial import Trial
     from retuned_pipelines.window import Window
 
+PARTS = 200
+"""In how many parts the rows come."""
+
 
 def search(contest: Contest) -> tuple[Figures, str]:
     """Study the older rows, fit what was found on all of them, and predict the newest.
@@ -59,7 +63,7 @@ def search(contest: Contest) -> tuple[Figures, str]:
         log = RowLog(folder / "rows.sqlite", contest.spec.task)
         stack.callback(log.close)
         older = contest.history.window.span(0, contest.searched)
-        _take_in(log, older)
+        _take_in(log, older, contest.scored[0] - contest.searched)
         trials: list[Trial] = []
         studies = Studies(
             bench=Bench(executor=executor, directory=folder / "work", stop=threading.Event()),
@@ -82,17 +86,37 @@ def search(contest: Contest) -> tuple[Figures, str]:
     return figures, f"{studied.best.to_json()}; {studied.stopped}"
 
 
-def _take_in(log: RowLog, window: Window) -> None:
-    batch = RowBatch(
-        ids=window.ids,
-        time=window.time,
-        is_timed=True,
-        features=window.features,
-        labels=pa.nulls(len(window), window.target.type),
-    )
-    log.append_rows(batch, window.schema)
-    known = window.labelled()
-    log.append_labels(LabelBatch(ids=known.ids, values=known.target))
+def _take_in(log: RowLog, window: Window, late: int) -> None:
+    """Rows come in order, and each label when about ``late`` more rows have come.
+
+    So what is validated on is as far from what is learned from as in the contest itself.
+    """
+    edges = np.linspace(0, len(window), PARTS + 1).astype(np.int64).tolist()
+    known = 0
+    for start, stop in pairwise(edges):
+        part = window.span(start, stop)
+        log.append_rows(
+            RowBatch(
+                ids=part.ids,
+                time=part.time,
+                is_timed=True,
+                features=part.features,
+                labels=pa.nulls(len(part), part.target.type),
+            ),
+            part.schema,
+        )
+        known = _tell(log, window, known, stop - late)
+    _tell(log, window, known, len(window))
+
+
+def _tell(log: RowLog, window: Window, first: int, until: int) -> int:
+    """Labels from a position on come; returns up to which all are known."""
+    if until <= first:
+        return first
+    labelled = window.span(first, until).labelled()
+    if len(labelled):
+        log.append_labels(LabelBatch(ids=labelled.ids, values=labelled.target))
+    return until
 
 
 def _losses(
