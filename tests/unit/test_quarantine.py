@@ -12,9 +12,10 @@ import pytest
 
 from retuned.ingest.intake import Cargo, Taken
 from retuned.ingest.resend import resend
+from retuned.rows.aside import LONGEST_RECORD, cut, forget, in_general
 from retuned.rows.batch import Rejected
 from retuned.rows.file import LogFile
-from retuned.rows.quarantine import LONGEST_RECORD, Quarantine, Refusals, cut, forget, in_general
+from retuned.rows.quarantine import Quarantine, Refusals
 
 
 @pytest.fixture

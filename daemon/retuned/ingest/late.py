@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from retuned.ingest.sorting import filtered, in_order
 from retuned.rows.batch import Rejected
 
 if TYPE_CHECKING:
@@ -40,15 +41,13 @@ def without_late(parsed: ParsedLabels, late: Collection[str], spec: ModelSpec) -
         if name in late
     ]
     is_in_time = [name not in late for name in names]
-    in_time = pa.array(is_in_time)
-    batch = replace(
-        parsed.batch,
-        ids=parsed.batch.ids.filter(in_time),
-        values=parsed.batch.values.filter(in_time),
+    kept_ids, kept_values = filtered([parsed.batch.ids, parsed.batch.values], pa.array(is_in_time))
+    return replace(
+        parsed,
+        batch=replace(parsed.batch, ids=kept_ids, values=kept_values),
+        indices=parsed.indices[is_in_time],
+        rejected=in_order([*parsed.rejected, *rejected]),
     )
-    told = sorted((*parsed.rejected, *rejected), key=lambda item: item.index)
-    indices = parsed.indices[is_in_time]
-    return replace(parsed, batch=batch, indices=indices, rejected=tuple(told))
 
 
 def _record(name: str, value: float | str, spec: ModelSpec) -> str:

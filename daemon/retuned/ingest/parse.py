@@ -14,21 +14,21 @@ import pyarrow as pa
 
 from retuned.ingest import columns
 from retuned.ingest.changes import agreed, claim_of, types_changed
-from retuned.ingest.fields import Refusal, id_of, id_text, label_value, refuse
+from retuned.ingest.fields import id_of, label_value, refuse
 from retuned.ingest.formats import pieces
 from retuned.ingest.infer import LABEL
 from retuned.ingest.media import JSON, NDJSON, BadPayload, UnsupportedContent
-from retuned.ingest.piece import NOTHING, as_sent
+from retuned.ingest.piece import NOTHING
 from retuned.ingest.record import RecordReader
+from retuned.ingest.sorting import Sorted, admitted, filtered, in_order
 from retuned.ingest.terms import Terms
 from retuned.ingest.text_labels import TextLabels
 from retuned.rows.batch import LabelBatch, Rejected, RowBatch
-from retuned.rows.classes import objections
 from retuned_pipelines.schema import OWN
 from retuned_pipelines.spec import Reaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -102,7 +102,7 @@ def read_rows(piece: Piece, terms: Terms, classes: Sequence[str] = ()) -> Parsed
     return ParsedRows(
         batch=found.batch,
         schema=schema,
-        rejected=_in_order([*piece.broken, *found.rejected]),
+        rejected=in_order([*piece.broken, *found.rejected]),
         changes=(*changes, *types_changed(changed, terms, schema)),
     )
 
@@ -131,13 +131,13 @@ def read_labels(piece: Piece, spec: ModelSpec, classes: Sequence[str] = ()) -> P
             refuse(f"has no label: expected field 'label' or {spec.target!r}")
         return name, label_value(found if text is None else text.read(found), spec)
 
-    sorted_out = _Sorted.of(piece, doubt, read, spec)
+    sorted_out = Sorted.of(piece, doubt, read, spec)
     kept_ids, kept = sorted_out.together([ids, values])
-    mask, refused = _admitted(kept, sorted_out.places, piece, spec, classes)
+    mask, refused = admitted(kept, sorted_out.places, piece, spec, classes)
     indices = pa.array(piece.indices[sorted_out.places])
-    kept_ids, kept, indices = _kept([kept_ids, kept, indices], mask)
+    kept_ids, kept, indices = filtered([kept_ids, kept, indices], mask)
     batch = LabelBatch(ids=kept_ids, values=kept)
-    rejected = _in_order([*piece.broken, *sorted_out.rejected, *refused])
+    rejected = in_order([*piece.broken, *sorted_out.rejected, *refused])
     return ParsedLabels(batch=batch, indices=indices.to_numpy(), rejected=rejected)
 
 
@@ -204,11 +204,11 @@ def _rows(piece: Piece, terms: Terms, schema: Schema, classes: Sequence[str], cl
         name, time, values, label = reader.read(record)
         return name, time, label, *values
 
-    sorted_out = _Sorted.of(piece, doubt, look, spec)
+    sorted_out = Sorted.of(piece, doubt, look, spec)
     arrays = [ids, pa.array(times), targets, *(array for array, _ in read)]
     right = sorted_out.together(arrays)
-    mask, refused = _admitted(right[2], sorted_out.places, piece, spec, classes)
-    ids, moments, targets, *values = _kept(right, mask)
+    mask, refused = admitted(right[2], sorted_out.places, piece, spec, classes)
+    ids, moments, targets, *values = filtered(right, mask)
     batch = RowBatch(
         ids=ids,
         time=moments.to_numpy(),
@@ -241,93 +241,6 @@ def _unknown(piece: Piece, terms: Terms, schema: Schema) -> Doubt:
         if name not in allowed and not (is_ignored and name != LABEL and not name.startswith(OWN))
     ]
     return columns.either(*(columns.filled(values) for values in piece.columns(names)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sorted:
-    """Which records are right: those that were clear at once, and those after a look.
-
-    Attributes:
-        clear: positions of the former, int64.
-        found: what the look gave, by position, a tuple of values each.
-        rejected: what it refused.
-    """
-
-    clear: NDArray[np.int64]
-    found: dict[int, tuple[Any, ...]]
-    rejected: list[Rejected]
-
-    @classmethod
-    def of(
-        cls,
-        piece: Piece,
-        doubt: Doubt,
-        look: Callable[[dict[str, Any]], tuple[Any, ...]],
-        spec: ModelSpec,
-    ) -> _Sorted:
-        everything = np.arange(len(piece), dtype=np.int64)
-        if doubt is None:
-            return cls(clear=everything, found={}, rejected=[])
-        found, rejected = {}, []
-        places = np.flatnonzero(doubt).tolist()
-        for place, record in zip(places, piece.records(places), strict=True):
-            try:
-                found[place] = look(record)
-            except Refusal as refusal:
-                rejected.append(_rejected(int(piece.indices[place]), record, str(refusal), spec))
-        return cls(clear=everything[~doubt], found=found, rejected=rejected)
-
-    @property
-    def places(self) -> NDArray[np.int64]:
-        """Positions of all that are right, in order."""
-        return np.sort(np.concatenate([self.clear, np.array(list(self.found), dtype=np.int64)]))
-
-    def together(self, arrays: Sequence[pa.Array]) -> list[pa.Array]:
-        """Columns of all that are right, in order."""
-        if not self.found and (not len(arrays) or len(self.clear) == len(arrays[0])):
-            return list(arrays)
-        clear = pa.array(self.clear)
-        if not self.found:
-            return [array.take(clear) for array in arrays]
-        order = pa.array(np.argsort(np.concatenate([self.clear, np.array(list(self.found))])))
-        looked = zip(*self.found.values(), strict=True)
-        return [
-            pa.concat_arrays([array.take(clear), pa.array(values, array.type)]).take(order)
-            for array, values in zip(arrays, looked, strict=True)
-        ]
-
-
-def _admitted(
-    labels: pa.Array,
-    places: NDArray[np.int64],
-    piece: Piece,
-    spec: ModelSpec,
-    classes: Sequence[str],
-) -> tuple[pa.Array | None, list[Rejected]]:
-    """Which labels go with the first classes (None: all), and the refusals of the others."""
-    refused = objections(labels, classes, spec.task)
-    if not refused:
-        return None, []
-    values = labels.to_pylist()
-    wrong = [number for number, value in enumerate(values) if value in refused]
-    positions = places[wrong].tolist()
-    rejected = [
-        _rejected(int(piece.indices[place]), record, refused[values[number]], spec)
-        for number, place, record in zip(wrong, positions, piece.records(positions), strict=True)
-    ]
-    return pa.array([value not in refused for value in values]), rejected
-
-
-def _kept(arrays: Sequence[pa.Array], mask: pa.Array | None) -> list[pa.Array]:
-    return [array if mask is None else array.filter(mask) for array in arrays]
-
-
-def _rejected(index: int, record: dict[str, Any], reason: str, spec: ModelSpec) -> Rejected:
-    return Rejected(index=index, id=id_text(record, spec), reason=reason, record=as_sent(record))
-
-
-def _in_order(rejected: list[Rejected]) -> tuple[Rejected, ...]:
-    return tuple(sorted(rejected, key=lambda item: item.index))
 
 
 def _only(found: Iterable[Piece]) -> Piece:

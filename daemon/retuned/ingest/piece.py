@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from retuned.rows.quarantine import cut
+from retuned.rows.aside import cut
 from retuned_pipelines.schema import INSTANT
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from retuned.errors import PermanentError, TransientError
-from retuned.rows import arrival, quarantine
+from retuned.rows import arrival, aside
 from retuned.runtime.transaction import transaction
 
 if TYPE_CHECKING:
@@ -250,4 +250,4 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             f"{FORMAT}. Move the file away to begin again without its rows."
         )
         raise PermanentError(message)
-    db.executescript(f"BEGIN; {_LATER_TABLES} {quarantine.TABLES} {arrival.TABLES} COMMIT;")
+    db.executescript(f"BEGIN; {_LATER_TABLES} {aside.TABLES} {arrival.TABLES} COMMIT;")

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from retuned.rows import delay, quarantine
+from retuned.rows import aside, delay
 from retuned.rows.append import Added, Book, insert_label_batch, insert_rows, overdue
 from retuned.rows.arrival import arrivals
 from retuned.rows.batch import Counts, LabelBatch, Losses, Receipt, RowBatch, Score
@@ -175,7 +175,7 @@ class RowLog:
         def erase(db: sqlite3.Connection) -> Came:
             with wiped(db):
                 is_known = forget(self._book(db), digest(name))
-                is_known |= quarantine.forget(db, name) > 0
+                is_known |= aside.forget(db, name) > 0
             return Receipt(forgotten=int(is_known), last_seq=last_seq_of(db)), Added()
 
         receipt, _ = self._commits.through(erase)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from retuned.rows import aside
 from retuned.rows.forget import wiped
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterable, Sequence
 
     import pyarrow as pa
@@ -19,32 +17,8 @@ if TYPE_CHECKING:
     from retuned.rows.batch import Rejected
     from retuned.rows.file import LogFile
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS quarantine (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    digest BLOB NOT NULL UNIQUE,  -- of cargo and record
-    cargo TEXT NOT NULL,
-    row_id TEXT,  -- null where it has none that can be read
-    reason TEXT NOT NULL,
-    kind TEXT NOT NULL,  -- the reason without what is this record's alone
-    record TEXT NOT NULL,
-    source TEXT NOT NULL,
-    first_us INTEGER NOT NULL, last_us INTEGER NOT NULL, times INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS quarantine_by_row ON quarantine (row_id, cargo);
-CREATE INDEX IF NOT EXISTS quarantine_by_time ON quarantine (last_us, id);
-CREATE TABLE IF NOT EXISTS quarantine_dropped (
-    one INTEGER PRIMARY KEY CHECK (one = 1), count INTEGER NOT NULL
-);
-"""
-
-LONGEST_RECORD = 64_000
-"""Bytes of a record that are kept; one that is longer is cut, and cannot be sent again as it is."""
-
 _REASONS = 50
 _CHUNK = 500
-_OWN_PART = re.compile(r" is .*(?=: expected)", re.DOTALL)
-_OWN_LABEL = re.compile(r"^label .*? (?=is (no|a|text|true) )", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +103,11 @@ class Quarantine:
         if not refused and not right:
             return
         with self._file.write(needs_room=bool(refused)) as db:
-            _release(db, cargo, right, {_digest(cargo, item.record) for item in refused})
-            _keep(db, cargo, refused, source, now_us)
-            _drop(db, max_rows)
+            aside.release(
+                db, cargo, right, {aside.digest_of(cargo, item.record) for item in refused}
+            )
+            aside.keep(db, cargo, refused, source, now_us)
+            aside.drop(db, max_rows)
         self._note(cargo, {item.id for item in refused if item.id is not None}, 4 * max_rows)
 
     def page(self, *, limit: int, after: int | None = None, cargo: str = "") -> list[Refused]:
@@ -229,83 +205,11 @@ class Quarantine:
             self._held = None if len(found) > most else {**self._held, cargo: found}
 
 
-def forget(db: sqlite3.Connection, row_id: str) -> int:
-    """Let every record of a row's id go, inside of a transaction; returns how many."""
-    return db.execute("DELETE FROM quarantine WHERE row_id = ?", (row_id,)).rowcount
-
-
-def cut(record: bytes) -> str:
-    """A record as it is kept: JSON text, cut where it is too long."""
-    return record[:LONGEST_RECORD].decode(errors="ignore")
-
-
 _COLUMNS = "id, cargo, row_id, reason, record, source, first_us, last_us, times"
 
 
 def _refused(row: Sequence[Any]) -> Refused:
     return Refused(**dict(zip(_COLUMNS.split(", "), row, strict=True)))
-
-
-def _release(
-    db: sqlite3.Connection, cargo: str, ids: Collection[str], once_more: Collection[bytes]
-) -> None:
-    for row_id in ids:
-        found = db.execute(
-            "SELECT id, digest FROM quarantine WHERE row_id = ? AND cargo = ?", (row_id, cargo)
-        ).fetchall()
-        gone = [(number,) for number, digest in found if digest not in once_more]
-        db.executemany("DELETE FROM quarantine WHERE id = ?", gone)
-
-
-def _keep(
-    db: sqlite3.Connection, cargo: str, refused: Sequence[Rejected], source: str, now_us: int
-) -> None:
-    db.executemany(
-        "INSERT INTO quarantine "
-        "(digest, cargo, row_id, reason, kind, record, source, first_us, last_us, times) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (digest) DO UPDATE SET "
-        "row_id = excluded.row_id, reason = excluded.reason, kind = excluded.kind, "
-        "source = excluded.source, last_us = excluded.last_us, times = times + 1",
-        (
-            (
-                _digest(cargo, item.record),
-                cargo,
-                item.id,
-                item.reason,
-                in_general(item.reason),
-                item.record,
-                source,
-                now_us,
-                now_us,
-            )
-            for item in refused
-        ),
-    )
-
-
-def _drop(db: sqlite3.Connection, max_rows: int) -> None:
-    (held,) = db.execute("SELECT count(*) FROM quarantine").fetchone()
-    if held <= max_rows:
-        return
-    db.execute(
-        "DELETE FROM quarantine WHERE id IN "
-        "(SELECT id FROM quarantine ORDER BY last_us, id LIMIT ?)",
-        (held - max_rows,),
-    )
-    db.execute(
-        "INSERT INTO quarantine_dropped VALUES (1, ?) "
-        "ON CONFLICT (one) DO UPDATE SET count = count + excluded.count",
-        (held - max_rows,),
-    )
-
-
-def in_general(reason: str) -> str:
-    """A reason without the value that was refused, so that equal mistakes are counted together."""
-    return _OWN_PART.sub("", _OWN_LABEL.sub("a label ", reason))[:500]
-
-
-def _digest(cargo: str, record: str) -> bytes:
-    return hashlib.blake2b(f"{cargo} {record}".encode(), digest_size=16).digest()
 
 
 def _parts(ids: Sequence[int]) -> Iterable[Sequence[int]]:

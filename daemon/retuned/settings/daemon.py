@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from retuned.errors import ConfigError
 from retuned.settings.envfile import Finding, invalid, known_keys, read_keys, unknown_keys
+from retuned.settings.http import HttpSettings
+from retuned.settings.servers import RedisSettings, StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,70 +22,6 @@ if TYPE_CHECKING:
 PREFIX = "RETUNED_"
 ENVIRONMENT = "environment"
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
-_LARGEST_PORT = 65535
-
-
-class ServerSettings(BaseModel):
-    """A Redis server, and who we are to it."""
-
-    model_config = _FROZEN
-    prefix: ClassVar[str]
-    url: str
-    username: str = Field(default="", description="ACL user; empty: the default user")
-    password_file: Path | None = Field(default=None, description="file that holds the password")
-    tls_ca_file: Path | None = Field(
-        default=None, description="CA certificates that the server's own is checked with"
-    )
-
-    @field_validator("url", check_fields=False)
-    @classmethod
-    def _known_scheme(cls, value: str) -> str:
-        if value and not value.startswith(("redis://", "rediss://", "unix://")):
-            # Not the value itself: it may hold a password.
-            message = "is no address of a Redis: expected redis://host:port/db, "
-            message += "rediss://host:port/db or unix:///path"
-            raise ValueError(message)
-        return value
-
-    @field_validator("username", "password_file", "tls_ca_file")
-    @classmethod
-    def _belongs_to_url(cls, value: object, info: ValidationInfo) -> object:
-        url = info.data.get("url")
-        if value and url == "":
-            message = f"is of no use without {cls.prefix}URL: set both or neither"
-            raise ValueError(message)
-        if value and url and info.field_name == "tls_ca_file" and not url.startswith("rediss://"):
-            message = f"needs TLS: let {cls.prefix}URL begin with rediss://"
-            raise ValueError(message)
-        return value
-
-
-class RedisSettings(ServerSettings):
-    """Where the registry is; without a URL the daemon runs a private server of its own."""
-
-    prefix: ClassVar[str] = "RETUNED_REDIS__"
-    url: str = Field(
-        default="",
-        description="redis://, rediss:// (TLS) or unix:// address of a server; empty: the daemon "
-        "supervises a private, durable one",
-    )
-
-
-class StreamSettings(ServerSettings):
-    """Where streams of rows and labels are; without a URL none is read."""
-
-    prefix: ClassVar[str] = "RETUNED_STREAM__"
-    url: str = Field(
-        default="",
-        description="redis://, rediss:// (TLS) or unix:// address of the server with the streams, "
-        "which may be the registry's; empty: no stream is read",
-    )
-    keep_s: float = Field(
-        default=0.0,
-        ge=0.0,
-        allow_inf_nan=False,
-        description="seconds that entries stay in their stream once they were taken",
-    )
 
 
 class SpoolSettings(BaseModel):
@@ -114,83 +44,6 @@ class SpoolSettings(BaseModel):
         allow_inf_nan=False,
         description="days that a file is kept once it was taken; 0: it is removed at once",
     )
-
-
-class HttpSettings(BaseModel):
-    """The HTTP endpoint."""
-
-    model_config = _FROZEN
-    listen: str = Field(
-        default="127.0.0.1:8420",
-        description="loopback address and port, or unix:/path; other addresses are refused, "
-        "because there is no access control yet",
-    )
-    url: str = Field(
-        default="",
-        description="where other daemons' clients reach this one, told to those who post to a "
-        "standby; empty: the address that it listens on",
-    )
-    hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="further names that the Host header may have, comma separated"
-    )
-    max_body_mb: int = Field(
-        default=64,
-        ge=1,
-        le=1024,
-        description="largest request body that has to be in memory as a whole, unpacked, megabytes",
-    )
-    max_upload_mb: int = Field(
-        default=4096,
-        ge=1,
-        le=1_000_000,
-        description="largest body of rows or labels that is read in pieces, unpacked, megabytes",
-    )
-
-    @field_validator("url")
-    @classmethod
-    def _reachable(cls, value: str) -> str:
-        if value and not value.startswith(("http://", "https://", "unix:/")):
-            message = f"{value!r} is no address: expected http://host:port, https:// or unix:/path"
-            raise ValueError(message)
-        return value.rstrip("/")
-
-    @property
-    def shown_url(self) -> str:
-        """Where clients reach this daemon."""
-        is_unix = self.listen.startswith("unix:")
-        return self.url or (self.listen if is_unix else f"http://{self.listen}")
-
-    @field_validator("hosts", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        return _parts(value)
-
-    @field_validator("hosts")
-    @classmethod
-    def _lower(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        # Names of hosts are the same in any case; the guard compares in lower case.
-        return tuple(name.lower() for name in value)
-
-    @field_validator("listen")
-    @classmethod
-    def _local(cls, value: str) -> str:
-        if value.startswith("unix:/"):
-            return value
-        host, _, port = value.rpartition(":")
-        problem = f"{value!r} is no address to listen on: expected 127.0.0.1:8420 or unix:/path"
-        if not port.isdigit() or not 0 <= int(port) <= _LARGEST_PORT:
-            raise ValueError(problem)
-        try:
-            is_local = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
-        except ValueError:
-            raise ValueError(problem) from None
-        if not is_local:
-            message = (
-                f"{value!r} can be reached from other machines, and there is no access control "
-                "yet: use 127.0.0.1:port, [::1]:port or unix:/path, behind a proxy if need be"
-            )
-            raise ValueError(message)
-        return value
 
 
 class WorkSettings(BaseModel):
@@ -331,10 +184,3 @@ def _placed(finding: Finding, given: Mapping[str, str], env_file: Path | None) -
     """Say whether the environment or the file holds what is wrong."""
     is_environment = finding.key in os.environ or finding.key not in given
     return replace(finding, where=ENVIRONMENT if is_environment else str(env_file))
-
-
-def _parts(value: object) -> object:
-    """Split what commas separate."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from retuned_pipelines import upkeep
 from retuned_pipelines.care import probation, reigning, retune, revise, shelf
+from retuned_pipelines.care.abandon import abandon
+from retuned_pipelines.care.check import check, seen
 from retuned_pipelines.care.facts import (
     Abandoned,
     Arrived,
@@ -51,11 +53,9 @@ from retuned_pipelines.care.step import (
     next_id,
     recipes,
 )
-from retuned_pipelines.drift.report import Aspect
 from retuned_pipelines.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from retuned_pipelines.drift.report import DriftReport
     from retuned_pipelines.evaluate.verdict import Verdict
 
 
@@ -131,10 +131,8 @@ def _measured(fact: Measured, spec: ModelSpec, state: CareState) -> Answer:
     if order is None:
         return state, ()
     state = landed(state, order)
-    report = fact.report
-    seen = Notify(event="drift", body={"id": order.id, **_summary(report)})
-    state, orders = retune.respond(spec, state, order, report)
-    return state, (seen, *orders)
+    state, orders = retune.respond(spec, state, order, fact.report)
+    return state, (seen(order, fact.report), *orders)
 
 
 @_learn.register
@@ -221,30 +219,7 @@ def _fitted(fact: Fitted, spec: ModelSpec, state: CareState) -> Answer:
 
 @_learn.register
 def _abandoned(fact: Abandoned, _spec: ModelSpec, state: CareState) -> Answer:
-    """Let go of an order; the next reason gives a new one, on the rows of then."""
-    order = state.work(fact.order)
-    if order is None:
-        return state, ()
-    told = Notify(
-        event="abandoned",
-        body={
-            "order": order.id,
-            "kind": order.kind,
-            "error": fact.error,
-            "attempts": fact.attempts,
-        },
-    )
-    state = landed(state, order)
-    if isinstance(order, Publish) and order.recall is not None and order.recall.is_by_operator:
-        # The champion goes on as if nobody had asked.
-        return state, (told,)
-    if isinstance(order, Refit | Publish) and state.reign is not None:
-        # As if it had been fitted: not before more labels have come is it tried again.
-        state = replace(state, reign=replace(state.reign, labelled=order.labelled))
-    if isinstance(order, Publish) and state.reign is not None:
-        # Perhaps its shadow was stored already, under a number that is not used twice.
-        state = replace(state, reign=replace(state.reign, probation=None))
-    return state, (told,)
+    return abandon(state, fact)
 
 
 @_learn.register
@@ -276,24 +251,9 @@ def _look(spec: ModelSpec, state: CareState) -> Answer:
     if reign is None:
         return found(spec, state)
     state, orders = take_over(spec, state, reign)
-    state, checks = _check(spec, state, reign)
+    state, checks = check(spec, state, reign)
     state, studies = retune.grow(spec, state)
     return state, orders + checks + studies
-
-
-def _check(spec: ModelSpec, state: CareState, reign: Reign) -> Answer:
-    """Order a check when enough rows have come since the last one."""
-    if state.is_measuring or state.rows - state.checked_rows < spec.watch.every_rows:
-        return state, ()
-    measure = Measure(
-        id=f"d{state.orders + 1}",
-        as_of=state.last_seq,
-        since_seq=state.checked_seq,
-        version=reign.version.number,
-        learned_until=reign.revision.fitted_as_of,
-        learned_rows=reign.revision.rows,
-    )
-    return launch(replace(state, checked_rows=state.rows, checked_seq=state.last_seq), measure)
 
 
 def _counted(state: CareState, fact: Arrived) -> CareState:
@@ -303,20 +263,3 @@ def _counted(state: CareState, fact: Arrived) -> CareState:
         rows=max(state.rows, fact.rows),
         labelled=max(state.labelled, fact.labelled),
     )
-
-
-def _summary(report: DriftReport) -> dict[str, object]:
-    return {
-        "rows": report.current.rows,
-        "measurements": len(report.measurements),
-        "alarms": [
-            {
-                "aspect": alarm.aspect.value,
-                "subject": alarm.subject,
-                "effect": round(alarm.effect, 4),
-                "p_value": alarm.p_value,
-            }
-            for aspect in Aspect
-            for alarm in report.alarms(aspect)
-        ],
-    }
