@@ -12,8 +12,14 @@ class Method(StrEnum):
     """How a study chooses what to try next."""
 
     AUTO = "auto"
+    GRID = "grid"
     RANDOM = "random"
+    QUASIRANDOM = "quasirandom"
     BAYESIAN = "bayesian"
+    GENETIC = "genetic"
+    CMAES = "cmaes"
+    HALVING = "halving"
+    HYPERBAND = "hyperband"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

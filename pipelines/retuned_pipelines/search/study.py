@@ -16,7 +16,8 @@ import numpy as np
 from retuned_pipelines.evaluate.metrics import loss_of
 from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
 from retuned_pipelines.recipe import EVERYTHING, Past
-from retuned_pipelines.search.sampler import propose
+from retuned_pipelines.search.draw import Place, draw
+from retuned_pipelines.search.halving import first_share, promotions, rungs
 from retuned_pipelines.search.space import Space
 from retuned_pipelines.search.trial import Origin
 from retuned_pipelines.spec import Method
@@ -43,8 +44,6 @@ PLATEAU = 12
 PLATEAU_GAIN = 0.005
 """A smaller share of the best trial's loss than this is nothing."""
 
-_REDRAWS = 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
@@ -55,12 +54,14 @@ class Proposal:
         batch: the batch that asked for it.
         origin: where the recipe comes from.
         recipe: what to try.
+        share: of the rows that it would learn from, the share that it is to.
     """
 
     number: int
     batch: int
     origin: Origin
     recipe: Recipe
+    share: float = 1.0
 
 
 def space_of(
@@ -88,6 +89,7 @@ def space_of(
     return Space(
         families={name: FAMILIES[name].space(task) for name in policy.families},
         pasts=tuple(pasts),
+        rows=labelled_rows,
     )
 
 
@@ -107,7 +109,7 @@ def next_batch(
     trials: Sequence[Trial],
     batch: int,
 ) -> tuple[Proposal, ...]:
-    """Propose a batch; no recipe is proposed twice in a study.
+    """Propose a batch; no recipe is proposed twice in a study, but for more rows.
 
     Args:
         space: what may be chosen.
@@ -122,25 +124,44 @@ def next_batch(
     """
     earlier = [trial for trial in trials if trial.batch < batch]
     first = batch * policy.batch
-    wanted = min(policy.batch, policy.trials - first)
-    known = {trial.recipe for trial in earlier}
-    proposals: list[Proposal] = []
-    for number in range(first, first + wanted):
-        origin = _origin(policy, number, len(firsts))
-        drawn = firsts[number] if number < len(firsts) else None
-        for attempt in range(_REDRAWS):
-            if drawn is None or drawn[1] in known:
-                drawn = (
-                    origin,
-                    propose(space, earlier, origin, seed=(policy.seed, batch, number, attempt)),
-                )
-            if drawn[1] not in known:
-                known.add(drawn[1])
-                proposals.append(
-                    Proposal(number=number, batch=batch, origin=drawn[0], recipe=drawn[1])
-                )
-                break
+    wanted = range(first, min(first + policy.batch, policy.trials))
+    proposals = [
+        Proposal(number=number, batch=batch, origin=firsts[number][0], recipe=firsts[number][1])
+        for number in wanted
+        if number < len(firsts)
+    ]
+    shares = _shares(policy, space)
+    left = [number for number in wanted if number >= len(firsts)]
+    for recipe, share in promotions(shares, earlier, len(left)):
+        proposals.append(
+            Proposal(
+                number=left.pop(0),
+                batch=batch,
+                origin=Origin.PROMOTED,
+                recipe=recipe,
+                share=share,
+            )
+        )
+    known = {trial.recipe for trial in earlier} | {one.recipe for one in proposals}
+    begun = sum(t.number >= len(firsts) and t.origin is not Origin.PROMOTED for t in earlier)
+    for number in left:
+        place = Place(batch=batch, number=number, begun=begun)
+        found = draw(space, policy, earlier, known, place)
+        if found is None:
+            continue
+        share = first_share(shares, begun, has_brackets=policy.method is Method.HYPERBAND)
+        begun += 1
+        known.add(found[1])
+        proposals.append(
+            Proposal(number=number, batch=batch, origin=found[0], recipe=found[1], share=share)
+        )
     return tuple(proposals)
+
+
+def _shares(policy: SearchPolicy, space: Space) -> tuple[float, ...]:
+    if policy.method in {Method.HALVING, Method.HYPERBAND}:
+        return rungs(space.rows)
+    return (1.0,)
 
 
 def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, metric: str) -> bool:
@@ -192,10 +213,3 @@ def _is_as_good(trial: Trial, top: Trial) -> bool:
 
 def _score(trial: Trial) -> float:
     return -math.inf if trial.score is None else trial.score
-
-
-def _origin(policy: SearchPolicy, number: int, firsts: int) -> Origin:
-    if policy.method is Method.RANDOM:
-        return Origin.RANDOM
-    random = policy.random_trials if policy.method is Method.AUTO else policy.batch
-    return Origin.RANDOM if number < firsts + random else Origin.BAYESIAN
