@@ -62,8 +62,11 @@ def study(
 ) -> list[Trial]:
     policy = replace(POLICY, method=method, seed=seed, trials=trials)
     found: list[Trial] = []
+    asked: list[Proposal] = []
     for batch in range(math.ceil(trials / policy.batch)):
-        found += [tried(p, score) for p in next_batch(space, policy, (), found, batch)]
+        proposals = next_batch(space, policy, (), found, batch, asked=asked)
+        asked += proposals
+        found += [tried(proposal, score) for proposal in proposals]
     return found
 
 

@@ -10,13 +10,16 @@ few rows mislead.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from retuned_pipelines.models.families import FAMILIES
+from retuned_pipelines.recipe import Recipe
 
-    from retuned_pipelines.recipe import Recipe
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from retuned_pipelines.search.trial import Trial
 
 ETA = 3
@@ -26,6 +29,15 @@ LEAST_ROWS = 300
 """Rows of the smallest rung at the least."""
 
 MOST_RUNGS = 4
+
+ROUNDS_POWER = 0.25
+"""A share s of the rows goes with s to this power of the boosting rounds. With fewer rounds what
+learns fast wins whatever it would come to: on elec2 the rank correlation with scores on everything
+was .82 for a ninth of the rows, .66 with rounds to this power, .08 to the power of 1/2 and -.44 in
+proportion."""
+
+_LEAST_TO_FIT = 50
+_LEAST_ROUNDS = 5
 
 ENOUGH = 8
 """Trials of a rung before a model learns from it rather than from a smaller one."""
@@ -42,17 +54,39 @@ def rungs(rows: int, least: int = LEAST_ROWS) -> tuple[float, ...]:
     return tuple(1.0 / ETA**power for power in range(min(times, MOST_RUNGS - 1), -1, -1))
 
 
+def small(recipe: Recipe, share: float, labelled: int) -> Recipe:
+    """The recipe on a share of the rows that it would learn from, evenly spaced over them.
+
+    Args:
+        recipe: what is tried.
+        share: of its rows; 1 leaves it as it is.
+        labelled: labelled rows known.
+    """
+    if share >= 1:
+        return recipe
+    rows = max(_LEAST_TO_FIT, round(share * recipe.past.size(labelled)))
+    settings = dict(recipe.settings)
+    family = FAMILIES.get(recipe.family)
+    rounds = settings.get(family.rounds) if family is not None else None
+    if family is not None and isinstance(rounds, int):
+        settings[family.rounds] = max(
+            min(rounds, _LEAST_ROUNDS), round(rounds * share**ROUNDS_POWER)
+        )
+    return Recipe.of(recipe.family, settings, replace(recipe.past, sample_rows=rows))
+
+
 def promotions(
-    shares: Sequence[float], earlier: Sequence[Trial], wanted: int
+    shares: Sequence[float],
+    earlier: Sequence[Trial],
+    asked: Collection[tuple[Recipe, float]],
 ) -> list[tuple[Recipe, float]]:
     """Recipes that have earned more rows, with their new share; those with the most rows first.
 
     Args:
         shares: from `rungs`.
         earlier: trials of earlier batches.
-        wanted: how many at the most.
+        asked: recipes with their shares that were proposed already.
     """
-    tried = {(trial.recipe, trial.share) for trial in earlier}
     found: list[tuple[Recipe, float]] = []
     for share, larger in reversed(list(pairwise(shares))):
         rung = [trial for trial in earlier if trial.share == share]
@@ -62,8 +96,8 @@ def promotions(
             key=lambda trial: (-(trial.score or 0.0), trial.number),
         )
         best = ranked[: len(rung) // ETA]
-        found += [(t.recipe, larger) for t in best if (t.recipe, larger) not in tried]
-    return found[:wanted]
+        found += [(t.recipe, larger) for t in best if (t.recipe, larger) not in asked]
+    return found
 
 
 def first_share(shares: Sequence[float], begun: int, *, has_brackets: bool) -> float:

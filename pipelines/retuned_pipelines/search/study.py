@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retuned_pipelines.evaluate.metrics import loss_of
-from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
+from retuned_pipelines.models.families import FAMILIES, complexity
 from retuned_pipelines.recipe import EVERYTHING, Past
 from retuned_pipelines.search.draw import Place, draw
 from retuned_pipelines.search.halving import first_share, promotions, rungs
@@ -37,12 +36,6 @@ HALF_LIFE_SHARE = 0.2
 """Half-life of the rows' weights that is offered, as a share of the labelled rows."""
 
 MIN_WINDOW_ROWS = 200
-
-PLATEAU = 12
-"""A study ends when so many trials in a row, after the random ones, have brought nothing."""
-
-PLATEAU_GAIN = 0.005
-"""A smaller share of the best trial's loss than this is nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,68 +86,54 @@ def space_of(
     )
 
 
-def first_recipes(
-    task: Task, policy: SearchPolicy, champion: Sequence[Recipe]
-) -> tuple[tuple[Origin, Recipe], ...]:
-    """What every study tries first: the families' defaults, then the champion's recipes."""
-    firsts = [(Origin.DEFAULT, default_recipe(task, name)) for name in policy.families]
-    known = {recipe for _, recipe in firsts}
-    return (*firsts, *((Origin.CHAMPION, r) for r in champion if r not in known))
-
-
-def next_batch(
+def next_batch(  # noqa: PLR0913 (what a batch depends on)
     space: Space,
     policy: SearchPolicy,
     firsts: Sequence[tuple[Origin, Recipe]],
     trials: Sequence[Trial],
     batch: int,
+    *,
+    asked: Sequence[Proposal] = (),
 ) -> tuple[Proposal, ...]:
     """Propose a batch; no recipe is proposed twice in a study, but for more rows.
 
     Args:
         space: what may be chosen.
         policy: method, batch size, seed, number of trials.
-        firsts: from `first_recipes`.
+        firsts: from `firsts.first_recipes`.
         trials: all trials recorded; those of this batch and later ones are not looked at.
         batch: number of the batch, from 0.
+        asked: what the batches before have proposed, where their trials are not all recorded.
 
     Returns:
         At most ``policy.batch`` proposals; fewer at the end of the study or where nothing new
         was found in a bounded number of draws.
     """
     earlier = [trial for trial in trials if trial.batch < batch]
+    numbered: dict[int, Proposal | Trial] = {one.number: one for one in asked}
+    before = (numbered | {trial.number: trial for trial in earlier}).values()
     first = batch * policy.batch
     wanted = range(first, min(first + policy.batch, policy.trials))
-    proposals = [
-        Proposal(number=number, batch=batch, origin=firsts[number][0], recipe=firsts[number][1])
-        for number in wanted
-        if number < len(firsts)
-    ]
     shares = _shares(policy, space)
+
+    def proposal(number: int, origin: Origin, recipe: Recipe, share: float = 1.0) -> Proposal:
+        return Proposal(number=number, batch=batch, origin=origin, recipe=recipe, share=share)
+
+    proposals = [proposal(number, *firsts[number]) for number in wanted if number < len(firsts)]
     left = [number for number in wanted if number >= len(firsts)]
-    for recipe, share in promotions(shares, earlier, len(left)):
-        proposals.append(
-            Proposal(
-                number=left.pop(0),
-                batch=batch,
-                origin=Origin.PROMOTED,
-                recipe=recipe,
-                share=share,
-            )
-        )
-    known = {trial.recipe for trial in earlier} | {one.recipe for one in proposals}
-    begun = sum(t.number >= len(firsts) and t.origin is not Origin.PROMOTED for t in earlier)
-    for number in left:
+    due = promotions(shares, earlier, {(one.recipe, one.share) for one in before})
+    for number, (recipe, share) in zip(left, due, strict=False):
+        proposals.append(proposal(number, Origin.PROMOTED, recipe, share))
+    known = {one.recipe for one in before} | {one.recipe for one in proposals}
+    begun = sum(o.number >= len(firsts) and o.origin is not Origin.PROMOTED for o in before)
+    for number in left[len(due) :]:
         place = Place(batch=batch, number=number, begun=begun)
         found = draw(space, policy, earlier, known, place)
-        if found is None:
-            continue
-        share = first_share(shares, begun, has_brackets=policy.method is Method.HYPERBAND)
-        begun += 1
-        known.add(found[1])
-        proposals.append(
-            Proposal(number=number, batch=batch, origin=found[0], recipe=found[1], share=share)
-        )
+        if found is not None:
+            share = first_share(shares, begun, has_brackets=policy.method is Method.HYPERBAND)
+            proposals.append(proposal(number, *found, share))
+            known.add(found[1])
+            begun += 1
     return tuple(proposals)
 
 
@@ -164,34 +143,14 @@ def _shares(policy: SearchPolicy, space: Space) -> tuple[float, ...]:
     return (1.0,)
 
 
-def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, metric: str) -> bool:
-    """Whether the newest trials say that more search gains nothing.
-
-    Args:
-        trials: all trials of whole batches.
-        policy: method, and number of random trials.
-        firsts: how many recipes every study tries first.
-        metric: what scores are in.
-    """
-    begun = firsts + (policy.random_trials if policy.method is Method.AUTO else policy.batch)
-    ordered = sorted(trials, key=lambda trial: trial.number)
-    if len(ordered) < begun + PLATEAU:
-        return False
-    before = max((_score(trial) for trial in ordered[:-PLATEAU]), default=-math.inf)
-    since = max(_score(trial) for trial in ordered[-PLATEAU:])
-    if not math.isfinite(before):
-        return False
-    return since - before < PLATEAU_GAIN * abs(loss_of(metric, before))
-
-
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The trial to put forward: the simplest that is as good as the best.
+    """The trial to put forward: the simplest that is as good as the best, of those on all rows.
 
     As good means within one standard error of the best trial's mean over its folds, the
     difference taken fold by fold (Breiman et al. 1984, section 3.4.3). Simpler means a
     family of lower complexity; within a family the higher score wins.
     """
-    scored = [trial for trial in trials if trial.score is not None]
+    scored = [trial for trial in trials if trial.is_whole and trial.score is not None]
     if not scored:
         return None
     top = max(scored, key=_score)
