@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from retuned.errors import TransientError
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
 
     from retuned_pipelines.search.trial import Trial
     from retuned_pipelines.spec import SearchPolicy
-
-LOOK_S = 1.0
-"""Seconds between two looks for an operator's wish."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +34,6 @@ class Halt:
     trials: Sequence[Trial]
     asked: Callable[[], str]
     reason: str = ""
-    _looked: float | None = field(default=None)
 
     @property
     def left_s(self) -> float:
@@ -63,10 +58,6 @@ class Halt:
         return ""
 
     def _wish(self) -> str:
-        now = time.monotonic()
-        if self._looked is not None and now - self._looked < LOOK_S:
-            return ""
-        self._looked = now
         # While the registry is away nobody can ask.
         with suppress(TransientError):
             return self.asked()
