@@ -1,8 +1,9 @@
-"""What a study saves by beginning with an earlier study's find.
+"""What a study saves by beginning with an earlier study's finds.
 
 For each stream of a folder: a study on the first half of the rows; then, on the first 60 %, one
-that begins with its find, and one that does not. Printed is after how many trials each has
-reached the first study's final validation loss, and the cold one's.
+that begins with its finds, and one that does not. Printed is after how many trials each has
+reached the first study's final validation loss (on its own rows), the loss of the first one's best
+find on the rows of now, and the cold one's final loss, but for what a longer search is not worth.
 
 Child processes import this module, so it imports next to nothing before it runs.
 """
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from tests.benchmarks.warming import Outcome, Race
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,24 +32,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     args = _parser().parse_args(argv)
     out = Console(highlight=False, soft_wrap=True)
-    out.print("stream              made  until the first's loss   until the cold one's loss")
-    out.print("                          warm  cold               warm  cold")
+    out.print("trials made, and until a loss was reached, with finds / without", markup=False)
+    out.print(f"{'stream':18s} {'made':>13s} {'first loss':>13s} {'find':>13s} {'last loss':>13s}")
     found = []
     for stream in read_folder(args.folder, args.only):
-        spec = stream.spec(args.policy, args.seed)
-        outcome = measured(spec, stream.path)
-        found.append(outcome)
-        told = (outcome.warm, outcome.cold, outcome.warm_to_cold, outcome.cold_to_cold)
-        out.print(f"{stream.name:18s} {outcome.made:5d}", *(_short(n) for n in told))
-    shares = [_share(outcome.warm, outcome.made) for outcome in found]
-    cold = [_share(outcome.cold, outcome.made) for outcome in found]
-    beside = [_share(o.warm_to_cold, o.cold_to_cold or 1) for o in found]
-    out.print(
-        f"median of trials, as a share of the first study's: {statistics.median(shares):.2f} "
-        f"with its find, {statistics.median(cold):.2f} without; as a share of the cold study's, "
-        f"until its loss: {statistics.median(beside):.2f}"
-    )
+        one = measured(stream.spec(args.policy, args.seed), stream.path)
+        found.append(one)
+        made = f"{one.made:3d} {one.made_warm:4d} /{one.made_cold:3d}"
+        races = (f"{_short(r.warm)} /{_short(r.cold)}" for r in (one.first, one.find, one.last))
+        out.print(f"{stream.name:18s} {made}", *races)
+    for name, pick in PICKS.items():
+        warm, cold = (
+            statistics.median(_share(getattr(pick(one), side), one.made) for one in found)
+            for side in ("warm", "cold")
+        )
+        out.print(
+            f"{name}: median {warm:.2f} of the first study's trials, {cold:.2f} without finds"
+        )
     return 0
+
+
+PICKS: dict[str, Callable[[Outcome], Race]] = {
+    "until the first study's loss": lambda one: one.first,
+    "until its best find's loss on the rows of now": lambda one: one.find,
+    "until the last loss without finds": lambda one: one.last,
+}
 
 
 def _share(trials: int | None, of: int) -> float:
@@ -54,7 +64,7 @@ def _share(trials: int | None, of: int) -> float:
 
 
 def _short(trials: int | None) -> str:
-    return f"{'never' if trials is None else trials:>6}"
+    return f"{'never' if trials is None else trials:>5}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,7 +23,9 @@ from retuned.tune.bench import Bench
 from retuned.tune.local import LocalExecutor
 from retuned.tune.study import Studies
 from retuned_pipelines.care.orders import Study
-from retuned_pipelines.search.study import best
+from retuned_pipelines.evaluate.metrics import loss_of
+from retuned_pipelines.search.study import finds
+from retuned_pipelines.search.trial import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,23 +42,34 @@ FIRST, SECOND = 0.5, 0.6
 WORKERS = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Race:
+    """After how many trials a loss was reached by the study with finds, and by that without."""
+
+    warm: int | None
+    cold: int | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """Trials of one stream's studies; None where a loss was not reached.
+    """What came of a stream's studies.
 
     Attributes:
-        made: of the first study.
-        warm: of the second until it reached the first one's final loss.
-        cold: of the same without a find.
-        warm_to_cold: of the second until it reached the cold one's final loss.
-        cold_to_cold: of the cold one until then.
+        made: trials of the first study.
+        made_warm: of the second.
+        made_cold: of the same without finds.
+        first: the first study's final loss, which was one on other rows.
+        find: the loss of the best find on the rows of now.
+        last: the cold study's final loss, or one that is not worth a longer search
+            (`SEARCH__MIN_GAIN`).
     """
 
     made: int
-    warm: int | None
-    cold: int | None
-    warm_to_cold: int | None
-    cold_to_cold: int | None
+    made_warm: int
+    made_cold: int
+    first: Race
+    find: Race
+    last: Race
 
 
 def measured(spec: ModelSpec, path: Path) -> Outcome:
@@ -66,17 +79,16 @@ def measured(spec: ModelSpec, path: Path) -> Outcome:
         room.take(window.span(0, int(FIRST * len(window))))
         begun = room.study("s1")
         room.take(window.span(int(FIRST * len(window)), int(SECOND * len(window))))
-        find = best(begun)
-        warm = room.study("s2", () if find is None else (find.recipe,))
+        warm = room.study("s2", finds(begun))
         cold = room.study("s3")
-    goal, own_goal = final_score(begun), final_score(cold)
-    return Outcome(
-        made=len(begun),
-        warm=until(warm, goal),
-        cold=until(cold, goal),
-        warm_to_cold=until(warm, own_goal),
-        cold_to_cold=until(cold, own_goal),
-    )
+    last = final_score(cold)
+    goals = {
+        "first": final_score(begun),
+        "find": final_score([trial for trial in warm if trial.origin is Origin.EARLIER]),
+        "last": last - spec.search.min_gain * abs(loss_of(spec.metric, last)),
+    }
+    races = {name: Race(until(warm, goal), until(cold, goal)) for name, goal in goals.items()}
+    return Outcome(made=len(begun), made_warm=len(warm), made_cold=len(cold), **races)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from retuned_pipelines.schema import Task
 from retuned_pipelines.search import firsts as room
 from retuned_pipelines.search.firsts import carried, first_recipes
 from retuned_pipelines.search.sampler import nearest_past
-from retuned_pipelines.search.study import space_of
-from retuned_pipelines.search.trial import Origin
+from retuned_pipelines.search.study import finds, next_batch, space_of
+from retuned_pipelines.search.trial import Origin, Trial
 from retuned_pipelines.spec import SearchPolicy
 
 POLICY = SearchPolicy()
@@ -103,3 +103,26 @@ def test_a_find_of_another_release_gets_what_it_lacks_by_default() -> None:
 )
 def test_a_find_that_has_no_place_is_left_out(recipe: Recipe) -> None:
     assert carried(Task.REGRESSION, SPACE, recipe) is None
+
+
+def test_a_study_that_knows_finds_makes_fewer_random_trials() -> None:
+    firsts = first_recipes(Task.REGRESSION, POLICY, SPACE, (), (LINE, BOOSTED))
+    trials: list[Trial] = []
+    for batch in range(4):
+        proposals = next_batch(SPACE, POLICY, firsts, trials, batch)
+        trials += [
+            Trial(
+                number=one.number,
+                batch=batch,
+                origin=one.origin,
+                recipe=one.recipe,
+                score=float(-one.number),
+                train_score=None,
+            )
+            for one in proposals
+        ]
+    origins = [trial.origin for trial in trials]
+    assert origins.count(Origin.EARLIER) == 2
+    assert origins.count(Origin.RANDOM) == POLICY.random_trials - 2
+    assert finds(trials) == tuple(trial.recipe for trial in trials[:3])
+    assert finds([]) == ()

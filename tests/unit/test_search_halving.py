@@ -135,21 +135,23 @@ def test_hyperband_begins_some_recipes_on_more_rows() -> None:
 
 
 def test_a_model_learns_from_one_share_the_largest_with_enough_trials() -> None:
-    found = study(replace(POLICY, trials=120))
+    found = study(replace(POLICY, trials=400))
     assert {trial.share for trial in comparable(found)} == {1.0}
     assert {trial.share for trial in comparable(found[:6])} == {rungs(SPACE.rows)[0]}
     assert comparable([]) == []
 
 
 def test_a_small_trial_learns_from_rows_spread_over_its_past_with_fewer_rounds() -> None:
-    whole = replace(default_recipe(Task.REGRESSION), past=Past(rows=200))
-    little = small(whole, 1 / 4, 300)
+    whole = replace(default_recipe(Task.REGRESSION), past=Past(rows=1600))
+    little = small(whole, 1 / 4, 2000)
     assert little.settings["n_estimators"] == round(100 * 0.25**0.25)
-    rows, age = learned(little.past, mixed(Task.REGRESSION, rows=300))
-    assert len(rows) == 50
-    assert (age.max(), age.min()) == (199, 0)
+    rows, age = learned(little.past, mixed(Task.REGRESSION, rows=2000))
+    assert len(rows) == 400
+    assert (age.max(), age.min()) == (1599, 0)
     assert np.ptp(np.diff(age)) <= 1
-    assert small(whole, 1.0, 300) == whole
+    assert small(whole, 1.0, 2000) == whole
+    # A short past stays as it is.
+    assert small(replace(whole, past=Past(rows=200)), 1 / 9, 2000).past.size(2000) == 200
 
 
 def test_a_family_without_rounds_has_fewer_rows_only() -> None:

@@ -21,7 +21,9 @@ from retuned_pipelines.search.trial import Cost, Origin, Trial
 from retuned_pipelines.spec import SearchPolicy
 
 POLICY = SearchPolicy()
-FIRSTS = 2
+FIRSTS = tuple(
+    (Origin.DEFAULT, Recipe.of("linear", {"alpha": float(number)})) for number in range(2)
+)
 
 RECORDED: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "recorded_studies.json").read_text()
@@ -73,7 +75,7 @@ def by_gain(trials: list[Trial]) -> bool:
 def by_expected_improvement(trials: list[Trial]) -> bool:
     """Of a normal distribution with the median and the lower half of the last 12 losses."""
     losses = np.array([-(trial.score or 0.0) for trial in trials])
-    if len(losses) < FIRSTS + POLICY.random_trials + 4:
+    if len(losses) < len(FIRSTS) + POLICY.random_trials + 4:
         return False
     newest = np.sort(losses[-PATIENCE:])
     spread = (np.median(newest) - newest[: PATIENCE // 2].mean()) / 0.7979 + 1e-12
@@ -105,8 +107,15 @@ def test_a_study_whose_last_trials_gained_nothing_ends() -> None:
 
 
 def test_random_trials_are_made_whatever_they_bring() -> None:
-    assert not by_gain(trials_of([0.5] * (FIRSTS + POLICY.random_trials + PATIENCE - 1)))
-    assert by_gain(trials_of([0.5] * (FIRSTS + POLICY.random_trials + PATIENCE)))
+    assert not by_gain(trials_of([0.5] * (len(FIRSTS) + POLICY.random_trials + PATIENCE - 1)))
+    assert by_gain(trials_of([0.5] * (len(FIRSTS) + POLICY.random_trials + PATIENCE)))
+
+
+def test_earlier_finds_take_the_place_of_random_trials() -> None:
+    found = tuple((Origin.EARLIER, recipe) for _, recipe in FIRSTS)
+    trials = trials_of([0.5] * (len(FIRSTS) + POLICY.random_trials + PATIENCE))
+    assert has_plateaued(trials, POLICY, (*FIRSTS, *found), "neg_log_loss")
+    assert not has_plateaued(trials[:-1], POLICY, (*FIRSTS, *found), "neg_log_loss")
 
 
 def test_the_smallest_gain_that_is_worth_it_is_the_operators() -> None:

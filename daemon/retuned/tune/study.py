@@ -16,7 +16,7 @@ from retuned_pipelines.care.orders import Boundary
 from retuned_pipelines.evaluate.splits import reserve
 from retuned_pipelines.search.firsts import first_recipes
 from retuned_pipelines.search.stop import has_plateaued, stopped_by_gain
-from retuned_pipelines.search.study import best, next_batch, space_of
+from retuned_pipelines.search.study import best, finds, next_batch, space_of
 from retuned_pipelines.search.trial import NO_COST, Trial
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Studies:
             stopped=stopped,
             boundary=record.boundary,
             cost=sum((trial.cost for trial in trials), NO_COST),
+            finds=finds(trials),
         )
 
     def _record(self, spec: ModelSpec, order: Study, rows: Window) -> StudyRecord:
@@ -122,7 +123,7 @@ class Studies:
         asked: list[Proposal] = []
         for batch in range(math.ceil(policy.trials / policy.batch)):
             earlier = [trial for trial in trials if trial.batch < batch]
-            if has_plateaued(earlier, policy, len(firsts), spec.metric):
+            if has_plateaued(earlier, policy, firsts, spec.metric):
                 return stopped_by_gain(policy), False
             proposals = next_batch(space, policy, firsts, trials, batch, asked=asked)
             if not proposals:

@@ -33,11 +33,13 @@ class Place:
         batch: number of the batch.
         number: of the trial.
         begun: recipes drawn before it, the firsts and those promoted aside.
+        spared: random trials that are not made, as earlier finds take their place.
     """
 
     batch: int
     number: int
     begun: int
+    spared: int = 0
 
 
 def draw(
@@ -83,7 +85,8 @@ def _origin(policy: SearchPolicy, earlier: Sequence[Trial], place: Place) -> Ori
         case Method.BAYESIAN:
             return Origin.RANDOM if place.begun < policy.batch else Origin.BAYESIAN
         case Method.AUTO | Method.HALVING | Method.HYPERBAND:
-            return Origin.RANDOM if place.begun < policy.random_trials else Origin.BAYESIAN
+            random = policy.random_trials - place.spared
+            return Origin.RANDOM if place.begun < random else Origin.BAYESIAN
 
 
 def _drawn(  # noqa: PLR0913 (what a draw depends on)

@@ -26,7 +26,7 @@ ETA = 3
 """Of so many recipes the best is promoted, to so many times the rows."""
 
 LEAST_ROWS = 300
-"""Rows of the smallest rung at the least."""
+"""Rows of the smallest rung at the least; of a recipe's own past no fewer are left either."""
 
 MOST_RUNGS = 4
 
@@ -36,10 +36,9 @@ learns fast wins whatever it would come to: on elec2 the rank correlation with s
 was .82 for a ninth of the rows, .66 with rounds to this power, .08 to the power of 1/2 and -.44 in
 proportion."""
 
-_LEAST_TO_FIT = 50
 _LEAST_ROUNDS = 5
 
-ENOUGH = 8
+ENOUGH = 30
 """Trials of a rung before a model learns from it rather than from a smaller one."""
 
 
@@ -64,7 +63,7 @@ def small(recipe: Recipe, share: float, labelled: int) -> Recipe:
     """
     if share >= 1:
         return recipe
-    rows = max(_LEAST_TO_FIT, round(share * recipe.past.size(labelled)))
+    rows = max(LEAST_ROWS, round(share * recipe.past.size(labelled)))
     settings = dict(recipe.settings)
     family = FAMILIES.get(recipe.family)
     rounds = settings.get(family.rounds) if family is not None else None

@@ -6,19 +6,26 @@ import math
 from typing import TYPE_CHECKING
 
 from retuned_pipelines.evaluate.metrics import loss_of
+from retuned_pipelines.search.firsts import spared
 from retuned_pipelines.spec import Method
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from retuned_pipelines.search.trial import Trial
+    from retuned_pipelines.recipe import Recipe
+    from retuned_pipelines.search.trial import Origin, Trial
     from retuned_pipelines.spec import SearchPolicy
 
 PATIENCE = 12
 """Trials whose gain tells what as many more would bring."""
 
 
-def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, metric: str) -> bool:
+def has_plateaued(
+    trials: Sequence[Trial],
+    policy: SearchPolicy,
+    firsts: Sequence[tuple[Origin, Recipe]],
+    metric: str,
+) -> bool:
     """Whether so much more search is expected to gain less than ``policy.min_gain``.
 
     The expectation of the best of n draws is concave in n (order statistics; David & Nagaraja
@@ -29,10 +36,13 @@ def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, me
         trials: all trials of whole batches; those on a share of the rows do not count.
         policy: method, number of random trials, and the smallest gain, a share of the best
             trial's loss.
-        firsts: how many recipes every study tries first.
+        firsts: from `firsts.first_recipes`.
         metric: what scores are in.
     """
-    begun = firsts + (policy.random_trials if policy.method is Method.AUTO else policy.batch)
+    random = policy.batch
+    if policy.method is Method.AUTO:
+        random = max(0, policy.random_trials - spared(firsts))
+    begun = len(firsts) + random
     ordered = sorted((t for t in trials if t.is_whole), key=lambda trial: trial.number)
     if policy.min_gain <= 0 or len(ordered) < begun + PATIENCE:
         return False

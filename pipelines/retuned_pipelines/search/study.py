@@ -16,6 +16,7 @@ import numpy as np
 from retuned_pipelines.models.families import FAMILIES, complexity
 from retuned_pipelines.recipe import EVERYTHING, Past
 from retuned_pipelines.search.draw import Place, draw
+from retuned_pipelines.search.firsts import spared
 from retuned_pipelines.search.halving import first_share, promotions, rungs
 from retuned_pipelines.search.space import Space
 from retuned_pipelines.search.trial import Origin
@@ -127,7 +128,7 @@ def next_batch(  # noqa: PLR0913 (what a batch depends on)
     known = {one.recipe for one in before} | {one.recipe for one in proposals}
     begun = sum(o.number >= len(firsts) and o.origin is not Origin.PROMOTED for o in before)
     for number in left[len(due) :]:
-        place = Place(batch=batch, number=number, begun=begun)
+        place = Place(batch=batch, number=number, begun=begun, spared=spared(firsts))
         found = draw(space, policy, earlier, known, place)
         if found is not None:
             share = first_share(shares, begun, has_brackets=policy.method is Method.HYPERBAND)
@@ -156,6 +157,16 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     top = max(scored, key=_score)
     equals = [trial for trial in scored if _is_as_good(trial, top)]
     return min(equals, key=lambda t: (complexity(t.recipe), -_score(t), t.number))
+
+
+def finds(trials: Sequence[Trial], most: int = 3) -> tuple[Recipe, ...]:
+    """What the next studies should try: what is put forward, then those of the highest scores."""
+    found = best(trials)
+    if found is None:
+        return ()
+    whole = [trial for trial in trials if trial.is_whole and trial.score is not None]
+    ordered = sorted(whole, key=lambda trial: (-_score(trial), trial.number))
+    return tuple(dict.fromkeys(trial.recipe for trial in (found, *ordered)))[:most]
 
 
 def _is_as_good(trial: Trial, top: Trial) -> bool:
