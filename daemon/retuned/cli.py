@@ -96,6 +96,7 @@ def _wish(args: Namespace) -> int:
         "unpin": inquire.pin,
         "promote": inquire.recall,
         "rollback": inquire.recall,
+        "stop-study": inquire.stop_study,
     }
     special.get(args.command, inquire.wish)(args)
     return OK
@@ -129,7 +130,10 @@ def _reproduce(args: Namespace) -> int:
 
 
 _QUESTIONS = ("status", "models", "versions", "drift", "studies", "events", "compare")
-_WISHES = ("retune", "pause", "resume", "adopt", "promote", "rollback", "pin", "unpin")
+_WISHES = (
+    *("retune", "stop-study", "pause", "resume", "adopt"),
+    *("promote", "rollback", "pin", "unpin"),
+)
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "serve": _serve,

@@ -12,8 +12,14 @@ class Method(StrEnum):
     """How a study chooses what to try next."""
 
     AUTO = "auto"
+    GRID = "grid"
     RANDOM = "random"
+    QUASIRANDOM = "quasirandom"
     BAYESIAN = "bayesian"
+    GENETIC = "genetic"
+    CMAES = "cmaes"
+    HALVING = "halving"
+    HYPERBAND = "hyperband"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +55,14 @@ class SearchPolicy:
     Attributes:
         method: how recipes are chosen after the default and the champion's.
         families: model families that may be tried.
-        trials: trials at the most.
-        random_trials: random trials before Bayesian ones (method auto).
+        trials: trials at the most, those on a share of the rows included.
+        random_trials: random trials before Bayesian ones (methods auto, halving, hyperband).
         batch: recipes asked for at a time; fixed, so that results do not depend on workers.
         folds: time-ordered validation folds.
         budget_s: elapsed seconds at the most; a study cut off by it is not reproducible.
+        budget_cpu_s: CPU seconds of all trials at the most, likewise; 0 for no limit.
+        min_gain: a study ends when it is expected to gain less than this share of the best
+            trial's loss; 0 for never.
         trial_s: elapsed seconds of one trial at the most.
         trial_mb: memory that one trial may allocate, in megabytes.
         max_rows: labelled rows that a study looks at, at the most; the newest count.
@@ -68,6 +77,8 @@ class SearchPolicy:
     batch: int = 4
     folds: int = 3
     budget_s: float = 900.0
+    budget_cpu_s: float = 0.0
+    min_gain: float = 0.005
     trial_s: float = 120.0
     trial_mb: int = 2000
     max_rows: int = 50_000

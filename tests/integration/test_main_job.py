@@ -270,7 +270,7 @@ def test_the_weights_of_an_ensemble_follow_the_losses(house: Household) -> None:
         serve=ServePolicy(max_members=5),
         # Nothing but weights and refits: no study is to help.
         watch=replace(SPEC.watch, loss_effect=1e9),
-        search=replace(SPEC.search, trials=1),
+        search=replace(SPEC.search, trials=1, families=("lightgbm",)),
     )
     house.settle()
     house.new_keeper()

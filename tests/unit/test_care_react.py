@@ -331,6 +331,35 @@ def test_the_champion_s_own_recipe_is_no_challenger() -> None:
     assert "nothing better" in reasons(orders)
 
 
+def test_finds_of_recent_studies_are_tried_again_the_oldest_are_forgotten() -> None:
+    state = settled()
+    assert state.finds == (BETTER,)
+    finds = [Recipe.of("linear", {"alpha": float(number)}) for number in range(1, retune.FINDS + 2)]
+    for find in (*finds, finds[-2]):
+        state, orders = react(
+            SPEC, state, Called(now=3.0, action="retune", who="ann", reason="more")
+        )
+        (study,) = works(orders)
+        assert isinstance(study, Study)
+        assert study.finds == state.finds
+        state, orders = react(SPEC, state, result_of(study, best=find))
+        (judge,) = works(orders)
+        state, _ = react(SPEC, state, result_of(judge, promoted=False))
+    assert state.finds == (finds[3], finds[4], finds[2], finds[1])
+    assert len(state.finds) == retune.FINDS
+
+
+def test_a_state_of_before_finds_were_remembered_is_read() -> None:
+    adapter = TypeAdapter(CareState)
+    state, _ = crowned()
+    stored = adapter.dump_python(state, mode="json")
+    assert adapter.validate_python(stored) == state
+    del stored["finds"]
+    for work in stored["flight"]:
+        work.pop("finds", None)
+    assert adapter.validate_python(stored) == state
+
+
 def test_a_study_without_a_good_trial_challenges_nobody() -> None:
     state, study = crowned()
     state, orders = react(SPEC, state, result_of(study, best=None))

@@ -23,7 +23,7 @@ from retuned.registry.signing import SigningKey
 ROOT = Path(__file__).parents[2]
 NAMES = (
     "serve check rotate-key demo replay status models versions drift studies events compare "
-    "retune pause resume adopt promote rollback pin unpin quarantine ingest "
+    "retune stop-study pause resume adopt promote rollback pin unpin quarantine ingest "
     "export import reproduce"
 )
 HEAVY = {"numpy", "pandas", "pyarrow", "lightgbm", "sklearn", "optuna", "pydantic", "httpx", "rich"}

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import EVERYTHING, Past, Recipe
 from retuned_pipelines.schema import Task
+from retuned_pipelines.search.firsts import first_recipes
 from retuned_pipelines.search.sampler import propose
 from retuned_pipelines.search.space import Choice, Real, Space, Whole
 from retuned_pipelines.search.study import (
     MIN_WINDOW_ROWS,
     Proposal,
     best,
-    first_recipes,
     next_batch,
     space_of,
 )
@@ -62,11 +62,14 @@ def study(
     recorded: Sequence[Trial] = (),
 ) -> list[Trial]:
     """Run a study to its end, beginning from recorded trials."""
-    firsts = first_recipes(Task.REGRESSION, policy, champion)
+    firsts = first_recipes(Task.REGRESSION, policy, space, champion)
     trials = {trial.number: trial for trial in recorded}
+    asked: list[Proposal] = []
     for batch in range(math.ceil(policy.trials / policy.batch)):
         known = [trials[number] for number in sorted(trials)]
-        for proposal in next_batch(space, policy, firsts, known, batch):
+        proposals = next_batch(space, policy, firsts, known, batch, asked=asked)
+        asked += proposals
+        for proposal in proposals:
             trials.setdefault(proposal.number, tried(proposal, score))
     return [trials[number] for number in sorted(trials)]
 
@@ -127,7 +130,7 @@ def test_defaults_come_first_then_the_champion_then_the_rest() -> None:
 
 
 def test_a_champion_that_is_a_default_is_not_tried_again() -> None:
-    firsts = first_recipes(Task.REGRESSION, POLICY, [default_recipe(Task.REGRESSION)])
+    firsts = first_recipes(Task.REGRESSION, POLICY, SPACE, [default_recipe(Task.REGRESSION)])
     assert [origin for origin, _ in firsts] == [Origin.DEFAULT, Origin.DEFAULT]
 
 

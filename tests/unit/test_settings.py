@@ -135,7 +135,7 @@ def test_a_redis_over_tls_is_accepted(tmp_path: Path) -> None:
         ("WATCH__LOSS_ALPHA=1.5", "WATCH__LOSS_ALPHA", "less than 1"),
         ("WATCH__LOSS_EFFECT=inf", "WATCH__LOSS_EFFECT", "finite"),
         ("GATE__SHARE=nan", "GATE__SHARE", "finite"),
-        ("SEARCH__METHOD=grid", "SEARCH__METHOD", "'auto', 'random' or 'bayesian'"),
+        ("SEARCH__METHOD=annealing", "SEARCH__METHOD", "'halving' or 'hyperband'"),
         ("SEARCH__FAMILIES=xgboost", "SEARCH__FAMILIES", "known are forest, lightgbm, linear"),
         ("SEARCH__FAMILIES=linear,linear", "SEARCH__FAMILIES", "twice"),
         ("METRIC=roc_auc", "METRIC", "cannot score a regression task"),

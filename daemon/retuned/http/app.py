@@ -19,6 +19,7 @@ from retuned.http import (
     problems,
     quarantine,
     recall,
+    studies,
     traffic,
 )
 from retuned.http.guard import Guard
@@ -51,6 +52,7 @@ def build(desk: Desk) -> FastAPI:
         history,
         events,
         operator,
+        studies,
         recall,
         pins,
         exchange,

@@ -88,6 +88,11 @@ def trials(model: str, name: str) -> str:
     return f"retuned:{{{model}}}:study:{name}:trials"
 
 
+def stop(model: str, name: str) -> str:
+    """String: who wants a study to end, and why (JSON)."""
+    return f"retuned:{{{model}}}:study:{name}:stop"
+
+
 def changes(model: str) -> str:
     """Channel: the name of each new champion or revision."""
     return f"retuned:{{{model}}}:changes"

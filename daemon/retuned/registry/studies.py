@@ -116,6 +116,29 @@ class StudyBook:
         trials = (Trial.from_json(orjson.loads(value)) for value in found)
         return tuple(sorted(trials, key=lambda trial: trial.number))
 
+    def ask_to_stop(self, model: str, study: str, *, who: str, reason: str) -> None:
+        """Let a study end with what it has tried; asking again changes nothing.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        wish = orjson.dumps({"who": who, "reason": reason})
+        with translated():
+            self._redis.set(keys.stop(model, study), wish, nx=True)
+
+    def asked_to_stop(self, model: str, study: str) -> str:
+        """Who asked a study to end, and why, in plain words; "" where nobody did.
+
+        Raises:
+            TransientError: Redis is away.
+        """
+        with translated():
+            found: Any = self._redis.get(keys.stop(model, study))
+        if found is None:
+            return ""
+        wish = orjson.loads(found)
+        return f"{wish['who']} stopped it" + (f": {wish['reason']}" if wish["reason"] else "")
+
     def highest(self, model: str) -> int:
         """The highest number of a study; 0 before there is one.
 

@@ -116,7 +116,9 @@ class SearchKeys(BaseModel):
 
     model_config = _FROZEN
     method: Method = Field(
-        default=_SEARCH.method, description="auto (random, then Bayesian), random or bayesian"
+        default=_SEARCH.method,
+        description="auto (what is known, random, then Bayesian), grid, random, quasirandom, "
+        "bayesian, genetic, cmaes, halving or hyperband",
     )
     families: Annotated[tuple[str, ...], NoDecode] = Field(
         default=_SEARCH.families, min_length=1, description="model families, comma separated"
@@ -133,6 +135,18 @@ class SearchKeys(BaseModel):
     )
     budget_s: float = Field(
         default=_SEARCH.budget_s, gt=0, description="seconds of a study at the most"
+    )
+    budget_cpu_s: float = Field(
+        default=_SEARCH.budget_cpu_s,
+        ge=0,
+        description="CPU seconds of a study's trials at the most; 0: no limit",
+    )
+    min_gain: float = Field(
+        default=_SEARCH.min_gain,
+        ge=0,
+        lt=1,
+        description="a study ends when it is expected to gain less than this share of the best "
+        "loss; 0: never",
     )
     trial_s: float = Field(
         default=_SEARCH.trial_s, gt=0, description="seconds of a trial at the most"

@@ -142,6 +142,12 @@ def _add_wishes(commands: _Commands) -> None:
         command.add_argument("model")
         command.add_argument("--reason", default="", help="written into the history")
         _add_address(command)
+    what = "end a running study with what it has tried; its best goes to the gate"
+    stop = commands.add_parser("stop-study", help=what, description=what)
+    stop.add_argument("model")
+    stop.add_argument("study", nargs="?", help="its id; the one that runs without it")
+    stop.add_argument("--reason", default="", help="written into the history")
+    _add_address(stop)
     what = "let a model's rows have their home here, whose daemon is gone for good"
     adopt = commands.add_parser("adopt", help=what, description=what)
     adopt.add_argument("model")

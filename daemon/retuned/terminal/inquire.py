@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from retuned.api import api_of, path_of, who
-from retuned.errors import TransientError
+from retuned.errors import PermanentError, TransientError
 from retuned.screen import screen, visible
 from retuned.terminal.show import show
 
@@ -52,6 +52,26 @@ def adopt(args: Namespace) -> None:
     """Let a model's rows have their home with the daemon that is asked; errors as for `wish`."""
     found = _wished(args, "adopt")
     print(f"{args.model}: rows and decisions are with {found['home']} from now on.")
+
+
+def stop_study(args: Namespace) -> None:
+    """End a running study.
+
+    Raises:
+        RetunedError: nobody answers, no study runs, or it has ended already.
+    """
+    study = args.study or _running_study(args)
+    _wished(args, f"studies/{study}/stop")
+    print(f"{args.model}: study {study} ends; 'retuned studies {args.model}' tells what it found.")
+
+
+def _running_study(args: Namespace) -> str:
+    with api_of(args) as api:
+        found = api.get(path_of(args.model, "studies"), limit=1)["items"]
+    if not found or found[0]["finished_at"] is not None:
+        message = f"no study of {args.model} runs"
+        raise PermanentError(message)
+    return str(found[0]["id"])
 
 
 def pin(args: Namespace) -> None:

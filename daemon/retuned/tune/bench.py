@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import shutil
-import time
 from concurrent.futures import wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from retuned.tune.work import load_artifacts, warm_up
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from concurrent.futures import Future
     from pathlib import Path
 
@@ -109,15 +107,16 @@ class Bench:
             raise Interrupted
         return [future.result() for future in futures]
 
-    def waited(self, futures: Sequence[Future[Outcome]], *, at_most_s: float | None = None) -> bool:
-        """Wait for all futures; False where the time was over before.
+    def waited(
+        self, futures: Sequence[Future[Outcome]], is_over: Callable[[], bool] = lambda: False
+    ) -> bool:
+        """Wait for all futures; False where it was over before, which is asked for at each turn.
 
         Raises:
             Interrupted: the daemon stops; calls that still run are left to the executor's end.
         """
         pending = set(futures)
-        deadline = math.inf if at_most_s is None else time.monotonic() + at_most_s
-        while pending and time.monotonic() < deadline:
+        while pending and not is_over():
             _, pending = wait(pending, timeout=_TURN_S)
             if self.stop.is_set():
                 raise Interrupted

@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING
 from retuned.registry.studies import StudyRecord
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
+from retuned.tune.halt import Halt
 from retuned.tune.work import TrialRequest, TrialScores, run_trial
 from retuned_pipelines.care.facts import Studied
 from retuned_pipelines.care.orders import Boundary
 from retuned_pipelines.evaluate.splits import reserve
-from retuned_pipelines.search.study import (
-    PLATEAU,
-    best,
-    first_recipes,
-    has_plateaued,
-    next_batch,
-    space_of,
-)
+from retuned_pipelines.search.firsts import first_recipes
+from retuned_pipelines.search.stop import has_plateaued, stopped_by_gain
+from retuned_pipelines.search.study import best, finds, next_batch, space_of
 from retuned_pipelines.search.trial import NO_COST, Trial
 
 if TYPE_CHECKING:
@@ -90,6 +86,7 @@ class Studies:
             stopped=stopped,
             boundary=record.boundary,
             cost=sum((trial.cost for trial in trials), NO_COST),
+            finds=finds(trials),
         )
 
     def _record(self, spec: ModelSpec, order: Study, rows: Window) -> StudyRecord:
@@ -112,46 +109,51 @@ class Studies:
         trials: list[Trial],
         record: StudyRecord,
     ) -> tuple[str, bool]:
-        """Add trials batch by batch; returns why it ended, and whether time cut it off."""
+        """Add trials batch by batch; returns why it ended, and whether it was cut off."""
         policy = spec.search
         space = space_of(spec.task, policy, record.rows, has_changed=order.changed_seq > 0)
-        firsts = first_recipes(spec.task, policy, order.champion)
+        firsts = first_recipes(spec.task, policy, space, order.champion, order.finds)
         begun = self.clock.now()
+        halt = Halt(
+            policy=policy,
+            spent_s=lambda: record.spent_s + self.clock.now() - begun,
+            trials=trials,
+            asked=lambda: self.book.asked_to_stop(spec.name, order.id),
+        )
+        asked: list[Proposal] = []
         for batch in range(math.ceil(policy.trials / policy.batch)):
             earlier = [trial for trial in trials if trial.batch < batch]
-            if has_plateaued(earlier, policy, len(firsts), spec.metric):
-                return f"the last {PLATEAU} trials brought nothing", False
-            proposals = next_batch(space, policy, firsts, trials, batch)
+            if has_plateaued(earlier, policy, firsts, spec.metric):
+                return stopped_by_gain(policy), False
+            proposals = next_batch(space, policy, firsts, trials, batch, asked=asked)
             if not proposals:
                 return "nothing new was left to try", False
+            asked += proposals
             known = {trial.number for trial in trials}
             missing = [proposal for proposal in proposals if proposal.number not in known]
-            spent = record.spent_s + self.clock.now() - begun
-            left = policy.budget_s - spent
             if missing and (
-                left <= 0 or not self._try(spec, order, file, missing, trials, left_s=left)
+                halt.is_due() or not self._try(spec, order, file, missing, trials, halt)
             ):
-                return f"the budget of {policy.budget_s:g} s was used up", True
-            self.book.write(replace(record, spent_s=record.spent_s + self.clock.now() - begun))
+                return f"{halt.reason}; what it tried is not reproducible", True
+            self.book.write(replace(record, spent_s=halt.spent_s()))
         return f"all {policy.trials} trials were made", False
 
-    def _try(  # noqa: PLR0913 (a batch and where it belongs)
+    def _try(  # noqa: PLR0913, PLR0917 (a batch and where it belongs)
         self,
         spec: ModelSpec,
         order: Study,
         file: WindowFile,
         proposals: Sequence[Proposal],
         trials: list[Trial],
-        *,
-        left_s: float,
+        halt: Halt,
     ) -> bool:
-        """Make a batch's trials and record them in their order; False where time was over."""
+        """Make a batch's trials and record them in their order; False where it had to end."""
         group = f"{spec.name}/{order.id}"
         futures = [
             self.bench.executor.submit(self._call(spec, order, proposal, file))
             for proposal in proposals
         ]
-        is_whole = self.bench.waited(futures, at_most_s=left_s)
+        is_whole = self.bench.waited(futures, halt.is_due)
         if not is_whole:
             done = [future.done() for future in futures]
             self.bench.executor.cancel(group)
@@ -176,6 +178,7 @@ class Studies:
             seed=policy.seed * 1_000_003 + proposal.number,
             threads=self.bench.executor.threads,
             changed_seq=order.changed_seq,
+            share=proposal.share,
         )
         return Call(
             function=run_trial,
@@ -199,6 +202,7 @@ def _trial(proposal: Proposal, future: Future[Outcome]) -> Trial:
         fold_scores=() if scores is None else scores.validation,
         cost=outcome.cost,
         error=outcome.error,
+        share=proposal.share,
     )
 
 

@@ -15,6 +15,7 @@ from retuned_pipelines.evaluate.splits import folds
 from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
 from retuned_pipelines.models import artifact
 from retuned_pipelines.provenance import Provenance, answers_digest, rows_digest, schema_digest
+from retuned_pipelines.search.halving import small
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,7 @@ class TrialRequest:
     seed: int
     threads: int
     changed_seq: int
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def run_trial(request: TrialRequest) -> TrialScores:
     for fold in folds(window, request.folds):
         past, unseen = window.take(fold.train), window.take(fold.validation)
         model = fit(
-            request.recipe,
+            small(request.recipe, request.share, len(past)),
             past,
             request.task,
             seed=request.seed,

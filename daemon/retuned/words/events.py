@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 4
 
-_WISHES = {"rollback": "roll back to"}
+_WISHES = {"rollback": "roll back to", "stop-study": "stop study"}
 """What an operator asked for, where the name of it is no verb."""
 
 
@@ -47,9 +47,10 @@ def tell(event: Mapping[str, Any]) -> str:  # noqa: C901, PLR0912 (a case a kind
             return f"{name}, on {body['rows']:,} rows" + (f", {count} members" * (count > 1))
         case "operator":
             reason = f": {body['reason']}" if body["reason"] else ""
-            version = f" version {body['version']}" if "version" in body else ""
+            of = f" version {body['version']}" if "version" in body else ""
+            of += f" {body['study']}" if "study" in body else ""
             action = _WISHES.get(body["action"], body["action"])
-            return f"{body['who']} asked to {action}{version}{reason}"
+            return f"{body['who']} asked to {action}{of}{reason}"
         case "failed":
             return f"{body['kind']} {body['order']}: {body['error']}"
         case "abandoned":

@@ -82,6 +82,7 @@ class Studied:
         stopped: why it ended, in plain words.
         boundary: the newest row that the study has used.
         cost: all trials together.
+        finds: what the next studies should try, the best first.
     """
 
     now: float
@@ -91,6 +92,7 @@ class Studied:
     stopped: str
     boundary: Boundary
     cost: Cost
+    finds: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

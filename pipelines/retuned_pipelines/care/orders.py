@@ -62,6 +62,7 @@ class Study:
         as_of: newest sequence number to look at.
         champion: the recipes to try right after the families' defaults.
         changed_seq: see `Refit`.
+        finds: what earlier studies put forward, to try after those.
     """
 
     kind: Literal["study"] = "study"
@@ -69,6 +70,7 @@ class Study:
     as_of: int
     champion: tuple[Recipe, ...]
     changed_seq: int = 0
+    finds: tuple[Recipe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -153,6 +153,7 @@ def _studied(fact: Studied, _spec: ModelSpec, state: CareState) -> Answer:
     )
     if fact.best is None:
         return state, (told,)
+    state = retune.remembered(state, fact.finds or (fact.best,))
     if state.reign is not None and fact.best in recipes(state.reign):
         state, orders = decide_nothing(
             state, f"Study {order.id} found nothing better than the champion's own recipe."

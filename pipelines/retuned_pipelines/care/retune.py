@@ -21,9 +21,12 @@ from retuned_pipelines.drift.report import Aspect
 from retuned_pipelines.models.families import default_recipe, effort
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from retuned_pipelines.care.orders import Measure
     from retuned_pipelines.care.state import CareState
     from retuned_pipelines.drift.report import DriftReport
+    from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.spec import ModelSpec
 
 GROWTH = 4
@@ -32,6 +35,9 @@ GROWTH = 4
 AMORTISED = 2.0
 """And when fits since then have cost this many times what it will cost. Renting until one has
 paid the price of buying is at most twice as dear as knowing the future (Karlin et al. 1988)."""
+
+FINDS = 4
+"""Finds of earlier studies that the next one tries."""
 
 STUDY_FITS_SHARE = 0.75
 """Mean share of a study's rows that a trial learns from on a fold."""
@@ -143,6 +149,7 @@ def retune(spec: ModelSpec, state: CareState, reason: str) -> Answer:
         as_of=state.last_seq,
         champion=recipes(reign)[:JUDGED_MEMBERS],
         changed_seq=state.changed_seq,
+        finds=state.finds,
     )
     state = replace(
         state,
@@ -152,6 +159,11 @@ def retune(spec: ModelSpec, state: CareState, reason: str) -> Answer:
     )
     state, orders = launch(state, study)
     return state, told + orders
+
+
+def remembered(state: CareState, finds: Sequence[Recipe]) -> CareState:
+    """Remember what a study found, the best first; the oldest finds are forgotten."""
+    return replace(state, finds=tuple(dict.fromkeys((*finds, *state.finds)))[:FINDS])
 
 
 def study_effort(spec: ModelSpec, state: CareState) -> float:

@@ -122,6 +122,7 @@ class CareState:
             seconds since the epoch, 0 before that.
         is_paused: an operator wants nothing done.
         last_decision: the newest decision.
+        finds: what recent studies put forward, the newest first, each once.
     """
 
     last_seq: int = 0
@@ -146,6 +147,7 @@ class CareState:
     ticked_at: float = 0.0
     is_paused: bool = False
     last_decision: Decision | None = None
+    finds: tuple[Recipe, ...] = ()
 
     @property
     def is_measuring(self) -> bool:

@@ -62,6 +62,8 @@ class Family:
         largest: larger numbers are taken as this one (single precision ends at 3.4e38).
         effort: what fitting one row costs, for a number of classes (1 for two, and for
             numbers), relative to LightGBM's defaults.
+        portfolio: hyperparameter sets that a study tries beside the default.
+        rounds: the hyperparameter that counts boosting rounds; "" where there is none.
     """
 
     name: str
@@ -74,3 +76,5 @@ class Family:
     takes_time: bool = False
     largest: float = math.inf
     effort: Callable[[Mapping[str, Scalar], int], float] = lambda _params, _classes: 0.0
+    portfolio: Callable[[Task], tuple[Mapping[str, Scalar], ...]] = lambda _task: ()
+    rounds: str = ""

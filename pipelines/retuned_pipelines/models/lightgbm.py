@@ -98,4 +98,5 @@ LIGHTGBM = Family(
     answer=_answer,
     takes_time=True,
     effort=_effort,
+    rounds="n_estimators",
 )

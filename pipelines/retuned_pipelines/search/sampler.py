@@ -6,6 +6,7 @@ Optuna's study lives in memory for one draw only and is filled from recorded tri
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -22,18 +23,18 @@ from retuned_pipelines.search.space import Choice, Real, Whole
 from retuned_pipelines.search.trial import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-    from retuned_pipelines.recipe import Scalar
+    from retuned_pipelines.recipe import Past, Scalar
     from retuned_pipelines.search.space import Dimension, Space
     from retuned_pipelines.search.trial import Trial
 
-_FAMILY = "family"
-_PAST = "past"
+FAMILY, PAST = "family", "past"
+"""How samplers name what is chosen first."""
 
 
 def propose(
@@ -65,13 +66,24 @@ def propose(
         if origin is Origin.BAYESIAN:
             study.add_trials(list(_recorded(space, earlier)))
         trial = study.ask()
-        family = trial.suggest_categorical(_FAMILY, list(space.families))
-        pasts = {str(past): past for past in space.pasts}
-        past = pasts[str(trial.suggest_categorical(_PAST, list(pasts)))]
-        params = {
-            name: _suggest(trial, f"{family}.{name}", dimension)
-            for name, dimension in space.families[family].items()
-        }
+        return chosen(space, lambda name, dimension: _suggest(trial, name, dimension))
+
+
+def chosen(space: Space, choose: Callable[[str, Dimension], Scalar]) -> Recipe:
+    """Put a recipe together: its family, its past, then what that family has.
+
+    Args:
+        space: what may be chosen.
+        choose: chooses a value by name and dimension: ``family`` and ``past`` first, then
+            ``<family>.<hyperparameter>``, in the space's order.
+    """
+    family = str(choose(FAMILY, Choice(tuple(space.families))))
+    pasts = {str(past): past for past in space.pasts}
+    past = pasts[str(choose(PAST, Choice(tuple(pasts))))]
+    params = {
+        name: choose(f"{family}.{name}", dimension)
+        for name, dimension in space.families[family].items()
+    }
     return Recipe.of(family, params, past)
 
 
@@ -114,17 +126,19 @@ def _placed(
 ) -> tuple[dict[str, Any], dict[str, BaseDistribution]] | None:
     """Where a recipe lies in the space; None where it lies outside.
 
-    The champion's may: its window has another size, or another release found it.
+    The champion's may, where another release found it. Its window has another size: the nearest
+    one counts.
     """
     dimensions = space.families.get(recipe.family)
-    if dimensions is None or recipe.past not in space.pasts:
+    past = nearest_past(space, recipe.past)
+    if dimensions is None or past is None:
         return None
-    if not all(_has_place(dimensions[name], recipe.settings.get(name)) for name in dimensions):
+    if not all(has_place(dimensions[name], recipe.settings.get(name)) for name in dimensions):
         return None
-    params: dict[str, Any] = {_FAMILY: recipe.family, _PAST: str(recipe.past)}
+    params: dict[str, Any] = {FAMILY: recipe.family, PAST: str(past)}
     distributions: dict[str, BaseDistribution] = {
-        _FAMILY: CategoricalDistribution(list(space.families)),
-        _PAST: CategoricalDistribution([str(past) for past in space.pasts]),
+        FAMILY: CategoricalDistribution(list(space.families)),
+        PAST: CategoricalDistribution([str(past) for past in space.pasts]),
     }
     for name, dimension in dimensions.items():
         value = _nearest(dimension, recipe.settings[name])
@@ -133,7 +147,30 @@ def _placed(
     return params, distributions
 
 
-def _has_place(dimension: Dimension, value: Scalar) -> bool:
+def nearest_past(space: Space, past: Past) -> Past | None:
+    """The past of the space that is most like one that was counted in other rows.
+
+    Returns:
+        One of the same kind, of the nearest number of rows; None where there is none.
+    """
+    if past in space.pasts:
+        return past
+    alike = [other for other in space.pasts if _kind(other) == _kind(past)]
+    return min(alike, key=lambda other: _distance(other, past), default=None)
+
+
+def _kind(past: Past) -> tuple[bool, ...]:
+    is_window, is_fading = past.rows is not None, past.half_life_rows is not None
+    return is_window, is_fading, past.since_change, past.time_feature
+
+
+def _distance(past: Past, other: Past) -> float:
+    pairs = ((past.rows, other.rows), (past.half_life_rows, other.half_life_rows))
+    return sum(abs(math.log(one / two)) for one, two in pairs if one and two)
+
+
+def has_place(dimension: Dimension, value: Scalar) -> bool:
+    """Whether a value, or the nearest to it, is one of the dimension's."""
     if isinstance(dimension, Choice):
         return value in dimension.values
     return isinstance(value, int | float)

@@ -46,7 +46,9 @@ class Space:
     Attributes:
         families: for each family its hyperparameters by name.
         pasts: how much of the past to learn from.
+        rows: labelled rows that the study has; what a recipe costs is told from them.
     """
 
     families: Mapping[str, Mapping[str, Dimension]]
     pasts: tuple[Past, ...]
+    rows: int = 0

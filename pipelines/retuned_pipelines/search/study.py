@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from retuned_pipelines.evaluate.metrics import loss_of
-from retuned_pipelines.models.families import FAMILIES, complexity, default_recipe
+from retuned_pipelines.models.families import FAMILIES, complexity
 from retuned_pipelines.recipe import EVERYTHING, Past
-from retuned_pipelines.search.sampler import propose
+from retuned_pipelines.search.draw import Place, draw
+from retuned_pipelines.search.firsts import spared
+from retuned_pipelines.search.halving import first_share, promotions, rungs
 from retuned_pipelines.search.space import Space
 from retuned_pipelines.search.trial import Origin
 from retuned_pipelines.spec import Method
@@ -37,14 +38,6 @@ HALF_LIFE_SHARE = 0.2
 
 MIN_WINDOW_ROWS = 200
 
-PLATEAU = 12
-"""A study ends when so many trials in a row, after the random ones, have brought nothing."""
-
-PLATEAU_GAIN = 0.005
-"""A smaller share of the best trial's loss than this is nothing."""
-
-_REDRAWS = 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
@@ -55,12 +48,14 @@ class Proposal:
         batch: the batch that asked for it.
         origin: where the recipe comes from.
         recipe: what to try.
+        share: of the rows that it would learn from, the share that it is to.
     """
 
     number: int
     batch: int
     origin: Origin
     recipe: Recipe
+    share: float = 1.0
 
 
 def space_of(
@@ -88,94 +83,90 @@ def space_of(
     return Space(
         families={name: FAMILIES[name].space(task) for name in policy.families},
         pasts=tuple(pasts),
+        rows=labelled_rows,
     )
 
 
-def first_recipes(
-    task: Task, policy: SearchPolicy, champion: Sequence[Recipe]
-) -> tuple[tuple[Origin, Recipe], ...]:
-    """What every study tries first: the families' defaults, then the champion's recipes."""
-    firsts = [(Origin.DEFAULT, default_recipe(task, name)) for name in policy.families]
-    known = {recipe for _, recipe in firsts}
-    return (*firsts, *((Origin.CHAMPION, r) for r in champion if r not in known))
-
-
-def next_batch(
+def next_batch(  # noqa: PLR0913 (what a batch depends on)
     space: Space,
     policy: SearchPolicy,
     firsts: Sequence[tuple[Origin, Recipe]],
     trials: Sequence[Trial],
     batch: int,
+    *,
+    asked: Sequence[Proposal] = (),
 ) -> tuple[Proposal, ...]:
-    """Propose a batch; no recipe is proposed twice in a study.
+    """Propose a batch; no recipe is proposed twice in a study, but for more rows.
 
     Args:
         space: what may be chosen.
         policy: method, batch size, seed, number of trials.
-        firsts: from `first_recipes`.
+        firsts: from `firsts.first_recipes`.
         trials: all trials recorded; those of this batch and later ones are not looked at.
         batch: number of the batch, from 0.
+        asked: what the batches before have proposed, where their trials are not all recorded.
 
     Returns:
         At most ``policy.batch`` proposals; fewer at the end of the study or where nothing new
         was found in a bounded number of draws.
     """
     earlier = [trial for trial in trials if trial.batch < batch]
+    numbered: dict[int, Proposal | Trial] = {one.number: one for one in asked}
+    before = (numbered | {trial.number: trial for trial in earlier}).values()
     first = batch * policy.batch
-    wanted = min(policy.batch, policy.trials - first)
-    known = {trial.recipe for trial in earlier}
-    proposals: list[Proposal] = []
-    for number in range(first, first + wanted):
-        origin = _origin(policy, number, len(firsts))
-        drawn = firsts[number] if number < len(firsts) else None
-        for attempt in range(_REDRAWS):
-            if drawn is None or drawn[1] in known:
-                drawn = (
-                    origin,
-                    propose(space, earlier, origin, seed=(policy.seed, batch, number, attempt)),
-                )
-            if drawn[1] not in known:
-                known.add(drawn[1])
-                proposals.append(
-                    Proposal(number=number, batch=batch, origin=drawn[0], recipe=drawn[1])
-                )
-                break
+    wanted = range(first, min(first + policy.batch, policy.trials))
+    shares = _shares(policy, space)
+
+    def proposal(number: int, origin: Origin, recipe: Recipe, share: float = 1.0) -> Proposal:
+        return Proposal(number=number, batch=batch, origin=origin, recipe=recipe, share=share)
+
+    proposals = [proposal(number, *firsts[number]) for number in wanted if number < len(firsts)]
+    left = [number for number in wanted if number >= len(firsts)]
+    due = promotions(shares, earlier, {(one.recipe, one.share) for one in before})
+    for number, (recipe, share) in zip(left, due, strict=False):
+        proposals.append(proposal(number, Origin.PROMOTED, recipe, share))
+    known = {one.recipe for one in before} | {one.recipe for one in proposals}
+    begun = sum(o.number >= len(firsts) and o.origin is not Origin.PROMOTED for o in before)
+    for number in left[len(due) :]:
+        place = Place(batch=batch, number=number, begun=begun, spared=spared(firsts))
+        found = draw(space, policy, earlier, known, place)
+        if found is not None:
+            share = first_share(shares, begun, has_brackets=policy.method is Method.HYPERBAND)
+            proposals.append(proposal(number, *found, share))
+            known.add(found[1])
+            begun += 1
     return tuple(proposals)
 
 
-def has_plateaued(trials: Sequence[Trial], policy: SearchPolicy, firsts: int, metric: str) -> bool:
-    """Whether the newest trials say that more search gains nothing.
-
-    Args:
-        trials: all trials of whole batches.
-        policy: method, and number of random trials.
-        firsts: how many recipes every study tries first.
-        metric: what scores are in.
-    """
-    begun = firsts + (policy.random_trials if policy.method is Method.AUTO else policy.batch)
-    ordered = sorted(trials, key=lambda trial: trial.number)
-    if len(ordered) < begun + PLATEAU:
-        return False
-    before = max((_score(trial) for trial in ordered[:-PLATEAU]), default=-math.inf)
-    since = max(_score(trial) for trial in ordered[-PLATEAU:])
-    if not math.isfinite(before):
-        return False
-    return since - before < PLATEAU_GAIN * abs(loss_of(metric, before))
+def _shares(policy: SearchPolicy, space: Space) -> tuple[float, ...]:
+    if policy.method in {Method.HALVING, Method.HYPERBAND}:
+        return rungs(space.rows)
+    return (1.0,)
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """The trial to put forward: the simplest that is as good as the best.
+    """The trial to put forward: the simplest that is as good as the best, of those on all rows.
 
     As good means within one standard error of the best trial's mean over its folds, the
     difference taken fold by fold (Breiman et al. 1984, section 3.4.3). Simpler means a
     family of lower complexity; within a family the higher score wins.
     """
-    scored = [trial for trial in trials if trial.score is not None]
+    scored = [trial for trial in trials if trial.is_whole and trial.score is not None]
     if not scored:
         return None
     top = max(scored, key=_score)
     equals = [trial for trial in scored if _is_as_good(trial, top)]
     return min(equals, key=lambda t: (complexity(t.recipe), -_score(t), t.number))
+
+
+def finds(trials: Sequence[Trial], most: int = 3) -> tuple[Recipe, ...]:
+    """What the next studies should try: what is put forward, then those of the highest scores."""
+    found = best(trials)
+    if found is None:
+        return ()
+    whole = [trial for trial in trials if trial.is_whole and trial.score is not None]
+    ordered = sorted(whole, key=lambda trial: (-_score(trial), trial.number))
+    return tuple(dict.fromkeys(trial.recipe for trial in (found, *ordered)))[:most]
 
 
 def _is_as_good(trial: Trial, top: Trial) -> bool:
@@ -192,10 +183,3 @@ def _is_as_good(trial: Trial, top: Trial) -> bool:
 
 def _score(trial: Trial) -> float:
     return -math.inf if trial.score is None else trial.score
-
-
-def _origin(policy: SearchPolicy, number: int, firsts: int) -> Origin:
-    if policy.method is Method.RANDOM:
-        return Origin.RANDOM
-    random = policy.random_trials if policy.method is Method.AUTO else policy.batch
-    return Origin.RANDOM if number < firsts + random else Origin.BAYESIAN

@@ -17,8 +17,15 @@ class Origin(StrEnum):
 
     DEFAULT = "default"
     CHAMPION = "champion"
+    EARLIER = "earlier"
+    PORTFOLIO = "portfolio"
     RANDOM = "random"
     BAYESIAN = "bayesian"
+    GRID = "grid"
+    QUASIRANDOM = "quasirandom"
+    GENETIC = "genetic"
+    CMAES = "cmaes"
+    PROMOTED = "promoted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +68,8 @@ class Trial:
         fold_scores: validation score of each fold.
         cost: what it used, refits of all folds together.
         error: why it failed (``timeout``, ``out of memory``, the exception), else "".
+        share: of the rows that it would learn from, the share that it did, evenly spaced over
+            them; from 0 (not included) to 1. Only trials of 1 can be put forward.
     """
 
     number: int
@@ -72,6 +81,12 @@ class Trial:
     fold_scores: tuple[float, ...] = field(default=())
     cost: Cost = NO_COST
     error: str = ""
+    share: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it learned from everything that its recipe says."""
+        return self.share >= 1.0
 
     @property
     def gap(self) -> float | None:
