@@ -25,7 +25,7 @@ from retuned_pipelines.search.study import (
     next_batch,
     space_of,
 )
-from retuned_pipelines.search.trial import NO_COST, Cost, Origin, Trial
+from retuned_pipelines.search.trial import NO_COST, Cost, Footprint, GpuUse, Origin, Trial
 from retuned_pipelines.spec import Method, SearchPolicy
 
 POLICY = SearchPolicy(trials=16, random_trials=4, batch=4)
@@ -301,3 +301,40 @@ def test_a_recipe_survives_json(
     again = Recipe.from_json(json.loads(json.dumps(recipe.to_json())))
     assert again == recipe
     assert again.digest == recipe.digest
+
+
+def test_a_trial_with_everything_recorded_survives_json() -> None:
+    trial = replace(
+        scored(3, "linear", 0.5, 0.7),
+        train_fold_scores=(0.6, 0.8),
+        constant_scores=(0.1, 0.2),
+        constant_train_scores=(0.1, 0.3),
+        scores={"accuracy": 0.6},
+        train_scores={"accuracy": 0.7},
+        footprint=Footprint(fit_s=1.0, predict_us=2.0, model_bytes=3, rows=4),
+        cost=Cost(
+            wall_s=1.0,
+            cpu_s=2.0,
+            peak_mb=3.0,
+            gpu=GpuUse(share=0.5, peak_mb=100.0, is_device_wide=True),
+        ),
+    )
+    assert Trial.from_json(json.loads(json.dumps(trial.to_json()))) == trial
+
+
+def test_trials_that_an_older_release_recorded_are_read() -> None:
+    new = ("train_fold_scores", "constant_scores", "constant_train_scores")
+    new = (*new, "scores", "train_scores", "footprint")
+    told = {k: v for k, v in scored(3, "linear", 0.5, 0.7).to_json().items() if k not in new}
+    told["cost"] = {"wall_s": 1.0, "cpu_s": 2.0, "peak_mb": 3.0}
+    found = Trial.from_json(json.loads(json.dumps(told)))
+    assert found.fold_scores == (0.5, 0.7)
+    assert found.footprint is None
+    assert found.cost.gpu is None
+
+
+def test_of_two_uses_of_a_gpu_the_larger_is_kept() -> None:
+    one = GpuUse(share=0.5, peak_mb=100.0, is_device_wide=False)
+    other = GpuUse(share=0.2, peak_mb=300.0, is_device_wide=False)
+    total = replace(NO_COST, gpu=one) + replace(NO_COST, gpu=other) + NO_COST
+    assert total.gpu == GpuUse(share=0.5, peak_mb=300.0, is_device_wide=False)

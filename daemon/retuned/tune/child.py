@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retuned.tune.executor import OUT_OF_MEMORY
+from retuned.tune.gpu import nvml, watched
 from retuned.tune.inline import run_measured
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def run(call: Call, threads: int, pipe: Connection) -> None:
     _prepare(threads)
     _limit_memory(call.limits.memory_mb)
     _forget_peak()
-    outcome = run_measured(call)
-    outcome = dataclasses.replace(
-        outcome, cost=dataclasses.replace(outcome.cost, peak_mb=_peak_mb())
-    )
+    with watched(nvml()) as gpu:
+        outcome = run_measured(call)
+    cost = dataclasses.replace(outcome.cost, peak_mb=_peak_mb(), gpu=gpu.use())
+    outcome = dataclasses.replace(outcome, cost=cost)
     # What follows must not fail for want of memory.
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, _hard_limit()))
     # Nobody is left to hear it where the daemon was killed in the meantime.

@@ -10,14 +10,16 @@ from retuned.registry.studies import StudyRecord
 from retuned.tune.data import WindowFile
 from retuned.tune.executor import Call, Limits, Priority
 from retuned.tune.halt import Halt
-from retuned.tune.work import TrialRequest, TrialScores, run_trial
+from retuned.tune.work import TrialRequest, run_trial
 from retuned_pipelines.care.facts import Studied
 from retuned_pipelines.care.orders import Boundary
+from retuned_pipelines.evaluate.scores import reported
 from retuned_pipelines.evaluate.splits import reserve
 from retuned_pipelines.search.firsts import first_recipes
 from retuned_pipelines.search.stop import has_plateaued, stopped_by_gain
 from retuned_pipelines.search.study import best, finds, next_batch, space_of
 from retuned_pipelines.search.trial import NO_COST, Trial
+from retuned_pipelines.validation import Terms, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,11 +171,9 @@ class Studies:
 
     def _call(self, spec: ModelSpec, order: Study, proposal: Proposal, file: WindowFile) -> Call:
         policy = spec.search
-        request = TrialRequest(
-            window=file,
-            recipe=proposal.recipe,
+        terms = Terms(
             task=spec.task,
-            metric=spec.metric,
+            names=reported(spec.task, spec.metric, spec.gate.guards),
             folds=policy.folds,
             seed=policy.seed * 1_000_003 + proposal.number,
             threads=self.bench.executor.threads,
@@ -182,7 +182,7 @@ class Studies:
         )
         return Call(
             function=run_trial,
-            request=request,
+            request=TrialRequest(window=file, recipe=proposal.recipe, terms=terms),
             limits=Limits(wall_s=policy.trial_s, memory_mb=policy.trial_mb),
             priority=Priority.TRIAL,
             group=f"{spec.name}/{order.id}",
@@ -191,20 +191,16 @@ class Studies:
 
 def _trial(proposal: Proposal, future: Future[Outcome]) -> Trial:
     outcome = future.result()
-    scores = outcome.value if isinstance(outcome.value, TrialScores) else None
-    return Trial(
+    found = outcome.value if isinstance(outcome.value, Validation) else None
+    tried = Trial(
         number=proposal.number,
         batch=proposal.batch,
         origin=proposal.origin,
         recipe=proposal.recipe,
-        score=None if scores is None else _mean(scores.validation),
-        train_score=None if scores is None or not scores.train else _mean(scores.train),
-        fold_scores=() if scores is None else scores.validation,
+        score=None,
+        train_score=None,
         cost=outcome.cost,
         error=outcome.error,
         share=proposal.share,
     )
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return tried if found is None else replace(tried, **found.as_fields())

@@ -7,25 +7,23 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from retuned.runtime.durable import write_durably
-from retuned_pipelines.evaluate.metrics import score
-from retuned_pipelines.evaluate.splits import folds
-from retuned_pipelines.fitting import aligned, classes_of, encoded_target, fit, learned
+from retuned_pipelines.fitting import aligned, fit, learned
 from retuned_pipelines.models import artifact
 from retuned_pipelines.provenance import Provenance, answers_digest, rows_digest, schema_digest
-from retuned_pipelines.search.halving import small
+from retuned_pipelines.validation import validate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from retuned.tune.data import WindowFile
     from retuned_pipelines.fitting import FittedModel
     from retuned_pipelines.recipe import Recipe
     from retuned_pipelines.schema import Task
+    from retuned_pipelines.validation import Terms, Validation
     from retuned_pipelines.window import Window
 
 _TIMED = 5
@@ -37,21 +35,7 @@ class TrialRequest:
 
     window: WindowFile
     recipe: Recipe
-    task: Task
-    metric: str
-    folds: int
-    seed: int
-    threads: int
-    changed_seq: int
-    share: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrialScores:
-    """Scores on the rows predicted and on the rows learned from, fold by fold."""
-
-    validation: tuple[float, ...]
-    train: tuple[float, ...]
+    terms: Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,36 +102,13 @@ class ReportRequest:
     output: Path
 
 
-def run_trial(request: TrialRequest) -> TrialScores:
+def run_trial(request: TrialRequest) -> Validation:
     """Fit and score a recipe on each fold.
 
     Raises:
         ValueError: there are too few rows for a fold, or the metric has no value on any.
     """
-    window = request.window.read()
-    classes = classes_of(window) if request.task.is_classification else ()
-    validation: list[float] = []
-    train: list[float] = []
-    for fold in folds(window, request.folds):
-        past, unseen = window.take(fold.train), window.take(fold.validation)
-        model = fit(
-            small(request.recipe, request.share, len(past)),
-            past,
-            request.task,
-            seed=request.seed,
-            threads=request.threads,
-            changed_seq=request.changed_seq,
-        )
-        for part, scores in ((unseen, validation), (past.newest(len(unseen)), train)):
-            output = aligned(
-                model.predict(model.layout.encode(part.features)), model.classes, classes
-            )
-            target = encoded_target(part, classes)
-            scores.append(score(request.metric, request.task, target, output, classes))
-    if not np.isfinite(validation).any():
-        message = f"no fold of {len(window)} rows could be scored by {request.metric}"
-        raise ValueError(message)
-    return TrialScores(_finite(validation), _finite(train))
+    return validate(request.recipe, request.window.read(), request.terms, time.perf_counter)
 
 
 def predict_block(request: BlockRequest) -> NDArray[np.float64]:
@@ -253,7 +214,3 @@ def render_report(request: ReportRequest) -> None:
 
     html = page(request.reference.read(), request.current.read())
     write_durably(request.output, html.encode())
-
-
-def _finite(scores: list[float]) -> tuple[float, ...]:
-    return tuple(float(value) for value in scores if np.isfinite(value))
