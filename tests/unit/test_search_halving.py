@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tests.samples import mixed
 
+from retuned.words.recipes import origin_in_words
 from retuned_pipelines.fitting import learned
 from retuned_pipelines.models.families import default_recipe
 from retuned_pipelines.recipe import EVERYTHING, Past, Recipe
@@ -159,3 +160,10 @@ def test_a_family_without_rounds_has_fewer_rows_only() -> None:
     little = small(line, 1 / 3, 3000)
     assert little.settings == line.settings
     assert little.past == Past(sample_rows=1000)
+
+
+def test_a_trial_on_few_rows_says_so() -> None:
+    small_one = study(POLICY)[1]
+    assert origin_in_words(small_one.to_json()) == "random, 11% of the rows"
+    assert origin_in_words(replace(small_one, share=1.0).to_json()) == "random"
+    assert Trial.from_json(small_one.to_json()) == small_one

@@ -146,7 +146,9 @@ def _study(study: Mapping[str, Any]) -> str:
         f"<h3>{escape(study['id'])} <small>{moment(study['started_at'])}, "
         f"{study['rows']:,} rows, {escape(state)}</small></h3>"
     )
-    best = sorted((t for t in trials if t["score"] is not None), key=lambda t: -t["score"])[:5]
+    # What learned from a share of the rows is no scale for the others.
+    whole = [t for t in trials if t["score"] is not None and t["share"] == 1]
+    best = sorted(whole, key=lambda t: -t["score"])[:5]
     rows = [
         (
             str(trial["number"]),

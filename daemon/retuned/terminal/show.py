@@ -11,7 +11,7 @@ from retuned.terminal.versions import show_version, show_versions
 from retuned.words.contrast import contrast_in_words
 from retuned.words.events import tell
 from retuned.words.history import chain_in_words, live_in_words
-from retuned.words.recipes import recipe_in_words
+from retuned.words.recipes import origin_in_words, recipe_in_words
 from retuned.words.values import moment, short
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _show_study(console: Console, found: Mapping[str, Any]) -> None:
         (
             (
                 str(t["number"]),
-                t["origin"],
+                origin_in_words(t),
                 recipe_in_words(t["recipe"]),
                 short(t["score"], none=""),
                 short(t["train_score"], none=""),

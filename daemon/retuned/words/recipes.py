@@ -80,3 +80,9 @@ def shares_in_words(standing: Mapping[str, Any]) -> list[str]:
         "retired" if is_gone else f"{share:.1%}" if share else "not asked"
         for share, is_gone in zip(serving(found), found.retired, strict=True)
     ]
+
+
+def origin_in_words(trial: Mapping[str, Any]) -> str:
+    """Where a trial's recipe came from, and on how much of its rows it was tried, if not on all."""
+    share = trial["share"]
+    return f"{trial['origin']}, {share:.0%} of the rows" if share < 1 else str(trial["origin"])
